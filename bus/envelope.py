@@ -1,0 +1,86 @@
+"""What travels: a message's body with its CloudEvents 1.0 attributes.
+
+Attribute names are those of CloudEvents (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md), plus the extensions
+`topic`, `correlationid`, `causationid` and `traceparent`. The body `data` is msgpack bytes, which the broker never decodes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgpack
+from rlgpt.bus.messages import Message, message_class
+
+SPEC_VERSION = "1.0"
+CONTENT_TYPE = "application/msgpack"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One event of the log.
+
+    id             unique in the log; a repeat is the same event. `<incarnation>-<counter>`, or derived from an input (see `derived_id`)
+    source         name of the process that published it
+    type           the message's type name, such as `rlgpt.skill.tried.v1`
+    topic          what consumers subscribe to, such as `skill.tried`
+    data           the body, msgpack
+    time           RFC 3339, UTC, microseconds
+    subject        the run
+    correlationid  id of the event that began the exchange; causationid: of the event this one answers
+    traceparent    W3C trace context, if the publisher traces
+    """
+
+    id: str
+    source: str
+    type: str
+    topic: str
+    data: bytes
+    time: str = ""
+    subject: str = ""
+    correlationid: str = ""
+    causationid: str = ""
+    traceparent: str = ""
+
+    def message(self) -> Message:
+        """The typed body. Raises UnknownMessage, or pydantic.ValidationError naming the field and its value."""
+        return message_class(self.type).model_validate(msgpack.unpackb(self.data, strict_map_key=True))
+
+
+def now() -> str:
+    """RFC 3339, UTC, with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def derived_id(seq: int, consumer: str, key: str | int) -> str:
+    """Id of what `consumer` publishes when it handles event number `seq`.
+
+    Handling the event again, after a crash or on another process that shares the consumer, gives the same id, so the broker drops the
+    repeat. The log's own numbers keep it short however long the chain of causes, where `<input id>/<n>` would grow with every link.
+    """
+    return f"{seq}/{consumer}/{key}"
+
+
+def fresh_ids() -> Iterator[str]:
+    """`<incarnation>-<counter>`: unique, and ascending within a process, which the journal's index likes (see docs/protocol.md)."""
+    incarnation = secrets.token_hex(6)
+    return (f"{incarnation}-{n}" for n in itertools.count(1))
+
+
+def seal(message: Message, *, id: str, source: str, subject: str = "", cause: Envelope | None = None) -> Envelope:
+    """Put a message into its envelope, as an answer to `cause` if there is one."""
+    return Envelope(
+        id=id,
+        source=source,
+        type=message.TYPE,
+        topic=message.TOPIC,
+        data=msgpack.packb(message.model_dump(mode="json"), use_bin_type=True),
+        time=now(),
+        subject=subject or (cause.subject if cause else ""),
+        correlationid=(cause.correlationid or cause.id) if cause else id,
+        causationid=cause.id if cause else "",
+        traceparent=cause.traceparent if cause else "",
+    )

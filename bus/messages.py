@@ -1,0 +1,376 @@
+"""Every message of the two loops, typed. The body of an envelope is one of these, as msgpack.
+
+    launcher --TaskSubmitted--> slow --PlanProposed--> fast --SkillDrafted--> rollout --SkillTried--> critic --SkillReviewed--> fast
+                                  ^                      '--TrainingRequested--> trainer --TrainingFinished--> critic --PlanReviewed--.
+                                  '------------------------------------------------------------------------------------------------'
+
+Facts are in the past tense; `...Requested` asks for work. A message's topic is its name in dotted lower case
+(`SkillTried` -> `skill.tried`) and its type `rlgpt.skill.tried.v1`. Users' own messages subclass `Message` the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from rlgpt.bus.task import Environment, Evaluation, Identifier, Learner, Part, Task
+
+REGISTRY: dict[str, type[Message]] = {}
+
+
+class UnknownMessage(Exception):
+    """A type name no imported message class carries."""
+
+
+class Message(Part):
+    """Base of everything that travels. Subclasses register themselves under their type name."""
+
+    TOPIC: ClassVar[str] = ""
+    TYPE: ClassVar[str] = ""
+
+    def __init_subclass__(cls, *, topic: str | None = None, namespace: str = "rlgpt", version: int = 1, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.TOPIC = topic or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", ".", cls.__name__).lower()
+        cls.TYPE = f"{namespace}.{cls.TOPIC}.v{version}"
+        REGISTRY[cls.TYPE] = cls
+
+
+def message_class(type_name: str) -> type[Message]:
+    """The class of a type name; raises UnknownMessage."""
+    try:
+        return REGISTRY[type_name]
+    except KeyError:
+        raise UnknownMessage(
+            f"no message class for type {type_name!r}; import the module that defines it (known: {sorted(REGISTRY)})"
+        ) from None
+
+
+# ---------------------------------------------------------------- parts
+
+
+class Artifact(Part):
+    """A large thing kept outside the bus: `uri` as fsspec reads it, `sha256` of its bytes in hex, `media_type`."""
+
+    uri: str
+    sha256: str
+    media_type: str
+
+
+class Card(Part):
+    """What the models are told of an environment.
+
+    text      Markdown: actions, observations, limits, helpers, examples
+    kind      of the action space: Discrete, MultiDiscrete or Box
+    actions   names of the primitive actions where there are few enough to name (Discrete), else empty
+    version   a short hash of the text
+    """
+
+    text: str
+    kind: Literal["Discrete", "MultiDiscrete", "Box"]
+    actions: tuple[str, ...] = ()
+    version: str
+
+
+class SubAction(Part):
+    """One step of a plan. `success` is an expression over obs, info, start, ...: it holds at some step of a successful call."""
+
+    name: Identifier
+    purpose: str
+    mode: Literal["code", "rl"]
+    success: str = ""
+    reason: str = ""
+
+
+class Skill(Part):
+    """Source of one Python generator function `name(obs, info)` that yields actions; optionally `can_run(obs, info)` beside it.
+
+    max_steps   environment steps after which a call is stopped, >= 1
+    """
+
+    name: Identifier
+    source: str
+    max_steps: int = Field(ge=1)
+
+
+class TrialEpisode(Part):
+    """One call of a skill in a fresh episode.
+
+    steps          environment steps taken
+    episode_return undiscounted sum of rewards
+    first, last    observation before and after, in words the card defines
+    trace          bounded list of `step: action -> observation` lines
+    error          traceback or limit that stopped it, empty if none
+    """
+
+    seed: int
+    success: bool
+    steps: int
+    episode_return: float
+    ended: Literal["returned", "step limit", "episode over", "interrupted", "error"]
+    first: str
+    last: str
+    trace: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Point(Part):
+    """A point of a learning curve, at `env_steps` environment steps since learning began.
+
+    episodes, success_rate, mean_return   over the training episodes finished since the point before
+    usage          share of decisions by action or skill name
+    """
+
+    env_steps: int
+    episodes: int
+    success_rate: float
+    mean_return: float
+    steps_per_s: float
+    usage: dict[str, float] = Field(default_factory=dict)
+
+
+class Score(Part):
+    """A policy on held-out seeds: successes of n with the Wilson 95 % interval; what was executed is stated.
+
+    verified   the seeds and actions were replayed in a clean worker without model-written code and agreed;
+               None where the environment is declared not deterministic
+    """
+
+    episodes: int
+    successes: int
+    rate: float
+    low: float
+    high: float
+    mean_return: float
+    mean_steps: float
+    actions: Literal["sampled", "greedy", "code"]
+    first_seed: int
+    env_steps: int
+    verified: bool | None
+    usage: dict[str, float] = Field(default_factory=dict)
+
+
+# ---------------------------------------------------------------- the ring
+
+
+class TaskSubmitted(Message):
+    """Launcher -> everybody: the run begins. `run` is the run folder's name."""
+
+    run: str
+    task: Task
+    card: Card
+
+
+class PlanProposed(Message):
+    """Slow agent -> fast agent: the task as ordered sub-actions. `plan` counts from 1."""
+
+    plan: int
+    sub_actions: tuple[SubAction, ...] = Field(min_length=1)
+    rationale: str = ""
+
+
+class PlanFailed(Message):
+    """Slow agent: plan number `plan` could not be had from the model, for `reason`. It counts against `loops.plans`."""
+
+    plan: int
+    reason: str
+
+
+class SkillDrafted(Message):
+    """Fast agent -> rollout: try this skill, alone, from the start of an episode for each seed.
+
+    success     expression that has to hold at some step
+    library     accepted skills it may call
+    """
+
+    plan: int
+    attempt: int
+    skill: Skill
+    success: str
+    seeds: tuple[int, ...]
+    library: tuple[Skill, ...] = ()
+    environment: Environment
+
+
+class SkillTried(Message):
+    """Rollout -> critic: what happened.
+
+    success   it met the success test in every episode
+    error     why it could not be tried at all (syntax, no such function, killed for memory), empty otherwise
+    """
+
+    plan: int
+    attempt: int
+    name: Identifier
+    success: bool
+    episodes: tuple[TrialEpisode, ...]
+    env_steps: int
+    error: str = ""
+
+
+class SkillReviewed(Message):
+    """Critic -> fast agent. The critic never overrules the success test: `accept` of a failed trial counts as `revise`."""
+
+    plan: int
+    attempt: int
+    name: Identifier
+    verdict: Literal["accept", "revise", "give_up"]
+    why: str
+    change: str = ""
+
+
+class SkillFailed(Message):
+    """Fast agent: no draft for this attempt, since the model's answer could not be had or used, for `reason`."""
+
+    plan: int
+    attempt: int
+    name: Identifier
+    reason: str
+
+
+class SkillSettled(Message):
+    """Fast agent: the end of a sub-action's inner loop. `skill` is set if accepted; otherwise the sub-action falls to `rl`."""
+
+    plan: int
+    name: Identifier
+    accepted: bool
+    attempts: int
+    reason: str
+    skill: Skill | None = None
+
+
+class TrainingRequested(Message):
+    """Fast agent -> trainer: learn, or with a `controller` only evaluate, under these settings.
+
+    primitives  names of the primitive actions that stay (empty: all of them)
+    shaping     expression added to the reward of every environment step, over previous, obs, info, reward, steps; empty: none
+    controller  name of a skill that plays whole episodes (`code-only`); nothing is learned
+    """
+
+    plan: int
+    environment: Environment
+    success: str
+    skills: tuple[Skill, ...] = ()
+    primitives: tuple[str, ...] = ()
+    shaping: str = ""
+    controller: Identifier | None = None
+    learner: Learner
+    evaluation: Evaluation
+    seed: int
+    workers: int | None = None
+    reason: str = ""
+
+
+class TrainingProgressed(Message):
+    """Trainer: one more point of the learning curve. `resumed` counts the times it continued from a checkpoint."""
+
+    plan: int
+    point: Point
+    resumed: int = 0
+
+
+class TrainingFinished(Message):
+    """Trainer -> critic: learned and evaluated.
+
+    env_steps  spent on learning; evaluation's are in `score.env_steps`
+    failure    why there is no policy (the learner failed), empty otherwise
+    samples    a few evaluation episodes in words
+    """
+
+    plan: int
+    env_steps: int
+    score: Score | None
+    policy: Artifact | None
+    curve: tuple[Point, ...] = ()
+    samples: tuple[TrialEpisode, ...] = ()
+    device: str = "cpu"
+    learn_s: float = 0.0
+    evaluate_s: float = 0.0
+    failure: str = ""
+
+
+class SubActionReview(Part):
+    """The critic's word on one sub-action of a finished plan."""
+
+    name: Identifier
+    worked: bool
+    why: str
+
+
+class PlanReviewed(Message):
+    """Critic -> slow agent: what worked, what to plan differently."""
+
+    plan: int
+    sub_actions: tuple[SubActionReview, ...] = ()
+    why: str
+    advice: str = ""
+
+
+class RunFinished(Message):
+    """Slow agent: the end. `plan` and `score` are those of the best policy, None if there is none."""
+
+    outcome: Literal["target_reached", "below_target", "budget_spent", "gave_up"]
+    reason: str
+    plan: int | None = None
+    score: Score | None = None
+    policy: Artifact | None = None
+
+
+# ---------------------------------------------------------------- besides the ring
+
+
+class ModelAsked(Message):
+    """A question to a language model ended, well or badly; failed answers cost money too.
+
+    key      its logical key in the transcript, such as `rl-gpt/plan-1/fast/swing/attempt-2`
+    origin   live, recorded (the scenario's offline transcript) or transcript (asked earlier in this run: nothing spent)
+    outcome  answered, repaired, or the name of the failure
+    usd      None where no price is known
+    """
+
+    role: str
+    key: str
+    model: str
+    origin: Literal["live", "recorded", "transcript"]
+    outcome: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float | None = None
+    seconds: float = 0.0
+    drifted: bool = False
+
+
+class BudgetSpent(Message):
+    """Whoever notices: `budget` (env_steps, minutes, tokens, usd) of `limit` is `used` up. Slow ends the run with its best policy."""
+
+    budget: Literal["env_steps", "minutes", "tokens", "usd"]
+    limit: float
+    used: float
+
+
+class AgentJoined(Message):
+    """Broker: a client said hello and was welcomed. `name` is the process's own, `role` what it does."""
+
+    name: str
+    role: str
+    host: str = ""
+    pid: int = 0
+
+
+class AgentLeft(Message):
+    """Broker: a client said goodbye, or its heartbeat stopped (`lost`)."""
+
+    name: str
+    role: str
+    reason: Literal["bye", "lost", "replaced"]
+
+
+class DeadLettered(Message):
+    """Broker: `consumer` failed `attempts` times on message `seq`; it is set aside, not lost."""
+
+    consumer: str
+    seq: int
+    id: str
+    type: str
+    attempts: int
+    reason: str

@@ -7,6 +7,7 @@ Attribute names are those of CloudEvents (https://github.com/cloudevents/spec/bl
 from __future__ import annotations
 
 import itertools
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ def derived_id(seq: int, consumer: str, key: str | int) -> str:
     repeat. The log's own numbers keep it short however long the chain of causes, where `<input id>/<n>` would grow with every link.
     """
     return f"{seq}/{consumer}/{key}"
+
+
+def consumer_of(source: str) -> str:
+    """The role name behind a process name: several processes that share the work of `trainer` are `trainer-1`, `trainer-2`, ..."""
+    return re.sub(r"-\d+$", "", source)
 
 
 def fresh_ids() -> Iterator[str]:

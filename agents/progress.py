@@ -1,0 +1,121 @@
+"""What a run has done so far, as `loops` keeps it: plans, attempts, and what was spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rlgpt.bus.messages import (
+    ModelAsked,
+    PlanProposed,
+    PlanReviewed,
+    Point,
+    Skill,
+    SkillDrafted,
+    SkillReviewed,
+    SkillSettled,
+    SkillTried,
+    SubAction,
+    TrainingFinished,
+    TrainingRequested,
+)
+from rlgpt.bus.task import Budgets
+
+
+@dataclass
+class Attempt:
+    """One draft of a skill. `seq` is the draft's event number; `failure` says why there was no draft or no trial."""
+
+    number: int
+    seq: int | None = None
+    draft: SkillDrafted | None = None
+    trial: SkillTried | None = None
+    review: SkillReviewed | None = None
+    failure: str = ""
+
+
+@dataclass
+class Inner:
+    """The inner loop of one sub-action."""
+
+    spec: SubAction
+    attempts: list[Attempt] = field(default_factory=list)
+    settled: SkillSettled | None = None
+
+    def best_draft(self) -> Skill | None:
+        """The draft that met its success test in most episodes of its trial, the earliest of equals; None if none could be tried."""
+        tried = [a for a in self.attempts if a.draft and a.trial and not a.trial.error]
+        best = max(tried, key=lambda a: sum(e.success for e in a.trial.episodes) if a.trial else 0, default=None)
+        return best.draft.skill if best and best.draft else None
+
+
+@dataclass
+class PlanState:
+    """One round of the outer loop. `failure` says why there is no proposal, or no result."""
+
+    number: int
+    proposal: PlanProposed | None = None
+    inner: dict[str, Inner] = field(default_factory=dict)
+    training: TrainingRequested | None = None
+    training_seq: int | None = None
+    curve: list[Point] = field(default_factory=list)
+    resumed: int = 0
+    result: TrainingFinished | None = None
+    review: PlanReviewed | None = None
+    failure: str = ""
+
+    @property
+    def skills(self) -> list[Skill]:
+        """The accepted skills, in the plan's order."""
+        return [inner.settled.skill for inner in self.inner.values() if inner.settled and inner.settled.skill]
+
+
+@dataclass
+class Spent:
+    """What the run has used. Steps are environment steps; a question asked again after a restart counts once."""
+
+    trial_steps: int = 0
+    learning_steps: int = 0
+    evaluation_steps: int = 0
+    seconds: float = 0.0
+    learn_s: float = 0.0
+    evaluate_s: float = 0.0
+    questions: dict[str, ModelAsked] = field(default_factory=dict)
+
+    def count(self, asked: ModelAsked) -> None:
+        self.questions.setdefault(asked.key, asked)
+
+    @property
+    def env_steps(self) -> int:
+        """Of trials and learning, what `budgets.env_steps` limits."""
+        return self.trial_steps + self.learning_steps
+
+    @property
+    def live(self) -> list[ModelAsked]:
+        """Questions that cost something: recorded answers are free."""
+        return [asked for asked in self.questions.values() if asked.origin != "recorded"]
+
+    @property
+    def tokens(self) -> int:
+        return sum(asked.prompt_tokens + asked.completion_tokens for asked in self.live)
+
+    @property
+    def usd(self) -> float:
+        """Of the questions whose price is known; see `unpriced`."""
+        return sum(asked.usd or 0.0 for asked in self.live)
+
+    @property
+    def unpriced(self) -> int:
+        return sum(asked.usd is None for asked in self.live)
+
+    def over(self, budgets: Budgets, *, steps: bool = True) -> str:
+        """Which budget is used up, in words; empty if none is. Without `steps`, environment steps are not looked at."""
+        used = {
+            "env_steps": (budgets.env_steps if steps else None, self.env_steps),
+            "minutes": (budgets.minutes, self.seconds / 60),
+            "tokens": (budgets.tokens, self.tokens),
+            "usd": (budgets.usd, self.usd),
+        }
+        for name, (limit, amount) in used.items():
+            if limit is not None and amount >= limit:
+                return f"{name}: {amount:g} of {limit:g} used"
+        return ""

@@ -226,7 +226,12 @@ class RunState:
             if inner.spec.mode == "code" and inner.settled is None:
                 yield AskSkill(plan.number, inner.spec.name, len(inner.attempts) + 1)
                 return
-        yield AskSetUp(plan.number)
+        if self.task.mode == "code-only" and not any(skill.name == CONTROLLER for skill in plan.skills):
+            self._answered("skills")
+            plan.failure = f"no draft of its {CONTROLLER} could be run"
+            yield from self._next_plan(plan.number, f"plan {plan.number}: {plan.failure}")
+        else:
+            yield AskSetUp(plan.number)
 
     def _training(self, seq: int, _source: str, message: TrainingRequested) -> Iterator[Request]:
         plan = self.plans.get(message.plan)

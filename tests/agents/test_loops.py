@@ -295,6 +295,14 @@ def test_the_best_controller_is_kept_when_none_succeeds_everywhere() -> None:
     assert "yield 1" in settle.skill.source
 
 
+def test_code_only_without_a_controller_that_runs_learns_nothing_and_plans_again() -> None:
+    log = Log(mode="code-only", critic={"enabled": False}, loops={"attempts": 1, "plans": 2})
+    log.begin(("swing", "rl"))
+    (settle,) = log.say(SkillFailed(plan=1, attempt=1, name=CONTROLLER, reason="refused"), "fast")
+    assert isinstance(settle, Settle)
+    assert log.settled(settle) == (AskPlan(2),)
+
+
 @pytest.mark.parametrize(
     ("budgets", "spend"),
     [

@@ -1,0 +1,129 @@
+"""The fast agent: writes skills, repairs them, and sets up the learning."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import ClassVar
+
+from rlgpt.agents import words
+from rlgpt.agents.agent import handles
+from rlgpt.agents.answers import AnswerRejected, SetUpAnswer, SkillAnswer, check_set_up, check_skill
+from rlgpt.agents.llm import QuestionFailed
+from rlgpt.agents.loops import CONTROLLER, AskSetUp, AskSkill, Settle
+from rlgpt.agents.progress import Inner, PlanState
+from rlgpt.agents.prompts import render
+from rlgpt.agents.thinker import Thinker
+from rlgpt.bus.messages import (
+    DeadLettered,
+    Message,
+    PlanProposed,
+    Skill,
+    SkillDrafted,
+    SkillFailed,
+    SkillReviewed,
+    SkillSettled,
+    SkillTried,
+    TrainingRequested,
+)
+from rlgpt.bus.task import Learner
+
+TRIAL_SEEDS = 500_000
+"""First seed of trials; learning draws below, evaluation above (`evaluation.first_seed`)."""
+
+EPISODE_STEPS = 100_000
+"""Longest call of a controller, which plays until the episode ends."""
+
+
+class Fast(Thinker):
+    """Works through the plan's `code` sub-actions one by one, then asks for the learning."""
+
+    role: ClassVar[str] = "fast"
+
+    # Without a critic it is the trial itself that moves the inner loop on.
+    @handles(PlanProposed, SkillTried, SkillReviewed, SkillFailed, SkillSettled, DeadLettered)
+    async def advance(self, _event: Message) -> list[Message]:
+        answers: list[Message] = []
+        for request in self.requests:
+            if isinstance(request, AskSkill):
+                answers.append(await self.draft(request))
+            elif isinstance(request, Settle):
+                answers.append(self.settle(request))
+            elif isinstance(request, AskSetUp):
+                answers.append(await self.set_up(self.state.plans[request.plan]))
+        return answers
+
+    async def draft(self, request: AskSkill) -> SkillDrafted | SkillFailed:
+        task, plan = self.state.task, self.state.plans[request.plan]
+        inner = plan.inner[request.name]
+        template = "controller" if request.name == CONTROLLER else "skill"
+        question = render(template, **words.skill_fields(self.state, plan, inner))
+        key = f"plan-{request.plan}/fast/{request.name}/attempt-{request.attempt}"
+        try:
+            answer = await self.ask(key, question, SkillAnswer, check=partial(self._check, inner=inner))
+        except QuestionFailed as failure:
+            return SkillFailed(plan=request.plan, attempt=request.attempt, name=request.name, reason=str(failure))
+        steps = EPISODE_STEPS if request.name == CONTROLLER else task.loops.skill_steps
+        return SkillDrafted(
+            plan=request.plan,
+            attempt=request.attempt,
+            skill=Skill(name=request.name, source=answer.source, max_steps=steps),
+            success=inner.spec.success,
+            seeds=tuple(TRIAL_SEEDS + 1000 * task.seed + n for n in range(task.loops.trial_episodes)),
+            library=tuple(plan.skills),
+            environment=task.environment,
+        )
+
+    def _check(self, answer: SkillAnswer, inner: Inner) -> None:
+        check_skill(answer, name=inner.spec.name, imports=self.state.task.environment.imports)
+        for attempt in inner.attempts:
+            if attempt.draft and attempt.draft.skill.source.strip() == answer.source.strip():
+                raise AnswerRejected(f"This is the source of attempt {attempt.number} again, which failed. Write something different.")
+
+    def settle(self, request: Settle) -> SkillSettled:
+        self.log.info("skill_settled", skill=request.name, accepted=request.skill is not None, why=request.reason)
+        return SkillSettled(
+            plan=request.plan,
+            name=request.name,
+            accepted=request.skill is not None,
+            attempts=request.attempts,
+            reason=request.reason,
+            skill=request.skill,
+        )
+
+    async def set_up(self, plan: PlanState) -> TrainingRequested:
+        """The learning set-up. Where the model cannot give one, the scenario's own is used with every skill, and the reason says so."""
+        task, skills = self.state.task, {skill.name: skill for skill in plan.skills}
+        request = TrainingRequested(
+            plan=plan.number,
+            environment=task.environment,
+            success=task.success,
+            skills=tuple(skills.values()),
+            controller=CONTROLLER if CONTROLLER in skills else None,
+            learner=self._within_budget(task.trainer),
+            evaluation=task.evaluation,
+            seed=task.seed,
+            workers=task.processes.workers,
+        )
+        if task.mode == "rl-only":
+            return request.model_copy(update={"reason": "rl-only: the scenario's own settings"})
+        if task.mode == "code-only":
+            return request.model_copy(update={"reason": "code-only: the controller is evaluated, nothing is learned"})
+        question = render("set_up", **words.set_up_fields(self.state, plan))
+        check = partial(check_set_up, skills=tuple(skills), primitives=task.environment.actions)
+        try:
+            answer = await self.ask(f"plan-{plan.number}/fast/set-up", question, SetUpAnswer, check=check)
+        except QuestionFailed as failure:
+            return request.model_copy(update={"reason": f"the scenario's own settings and every skill: {failure}"})
+        chosen = {
+            "skills": tuple(skill for name, skill in skills.items() if name in answer.skills),
+            "primitives": tuple(answer.primitives),
+            "shaping": answer.shaping,
+            "reason": answer.reason,
+        }
+        return request.model_copy(update=chosen)
+
+    def _within_budget(self, learner: Learner) -> Learner:
+        """The learner's settings with no more environment steps than the run has left."""
+        limit = self.state.task.budgets.env_steps
+        left = learner.env_steps if limit is None else max(1, min(learner.env_steps, limit - self.state.spent.env_steps))
+        return learner.model_copy(update={"env_steps": left})

@@ -17,7 +17,9 @@ from typing import Any, ClassVar, TypeVar
 
 import structlog
 from pydantic import ValidationError
-from rlgpt.agents.loops import Request, RunState
+
+from rlgpt.agents.loops import RunState
+from rlgpt.agents.requests import Request
 from rlgpt.bus.aio import AsyncBusClient, AsyncSubscription, AsyncWatch
 from rlgpt.bus.client import Delivery, StaleLease
 from rlgpt.bus.envelope import Envelope, consumer_of, derived_id, seal

@@ -8,8 +8,8 @@ from rlgpt.agents import words
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import PlanReviewAnswer, TrialReviewAnswer
 from rlgpt.agents.llm import QuestionFailed
-from rlgpt.agents.loops import AskPlanReview, AskTrialReview
 from rlgpt.agents.prompts import render
+from rlgpt.agents.requests import AskPlanReview, AskTrialReview
 from rlgpt.agents.thinker import Thinker
 from rlgpt.bus.messages import PlanReviewed, SkillReviewed, SkillTried, SubActionReview, TrainingFinished
 

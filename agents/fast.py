@@ -9,9 +9,9 @@ from rlgpt.agents import words
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import AnswerRejected, SetUpAnswer, SkillAnswer, check_set_up, check_skill
 from rlgpt.agents.llm import QuestionFailed
-from rlgpt.agents.loops import CONTROLLER, AskSetUp, AskSkill, Settle
 from rlgpt.agents.progress import Inner, PlanState
 from rlgpt.agents.prompts import render
+from rlgpt.agents.requests import CONTROLLER, AskSetUp, AskSkill, Settle
 from rlgpt.agents.thinker import Thinker
 from rlgpt.bus.messages import (
     DeadLettered,

@@ -14,9 +14,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from rlgpt.agents.progress import Attempt, Inner, PlanState, Spent
+from rlgpt.agents.requests import (
+    CONTROLLER,
+    AskPlan,
+    AskPlanReview,
+    AskSetUp,
+    AskSkill,
+    AskTrialReview,
+    Finish,
+    Outcome,
+    Request,
+    Settle,
+)
 from rlgpt.bus.envelope import consumer_of
 from rlgpt.bus.messages import (
     BudgetSpent,
@@ -27,7 +39,6 @@ from rlgpt.bus.messages import (
     PlanProposed,
     PlanReviewed,
     RunFinished,
-    Skill,
     SkillDrafted,
     SkillFailed,
     SkillReviewed,
@@ -40,79 +51,6 @@ from rlgpt.bus.messages import (
     TrainingRequested,
 )
 from rlgpt.bus.task import Task
-
-CONTROLLER = "controller"
-"""Name of the sub-action that `code-only` adds to every plan: the program that plays whole episodes with the accepted skills."""
-
-Outcome = Literal["target_reached", "below_target", "budget_spent", "gave_up"]
-
-
-@dataclass(frozen=True)
-class AskPlan:
-    """Slow agent: propose plan number `plan`."""
-
-    role: ClassVar[str] = "slow"
-    plan: int
-
-
-@dataclass(frozen=True)
-class AskSkill:
-    """Fast agent: write attempt number `attempt` of the skill `name`."""
-
-    role: ClassVar[str] = "fast"
-    plan: int
-    name: str
-    attempt: int
-
-
-@dataclass(frozen=True)
-class Settle:
-    """Fast agent: end the inner loop of `name`; `skill` is None where it falls to `rl`."""
-
-    role: ClassVar[str] = "fast"
-    plan: int
-    name: str
-    skill: Skill | None
-    attempts: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class AskSetUp:
-    """Fast agent: every sub-action of the plan is settled, set up the learning."""
-
-    role: ClassVar[str] = "fast"
-    plan: int
-
-
-@dataclass(frozen=True)
-class AskTrialReview:
-    """Critic: review this trial."""
-
-    role: ClassVar[str] = "critic"
-    plan: int
-    name: str
-    attempt: int
-
-
-@dataclass(frozen=True)
-class AskPlanReview:
-    """Critic: review this plan as a whole, now that it was learned and evaluated."""
-
-    role: ClassVar[str] = "critic"
-    plan: int
-
-
-@dataclass(frozen=True)
-class Finish:
-    """Slow agent: end the run with the best policy so far."""
-
-    role: ClassVar[str] = "slow"
-    outcome: Outcome
-    reason: str
-
-
-Request = AskPlan | AskSkill | Settle | AskSetUp | AskTrialReview | AskPlanReview | Finish
 
 
 @dataclass

@@ -9,8 +9,8 @@ from rlgpt.agents import words
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import PlanAnswer, check_plan
 from rlgpt.agents.llm import QuestionFailed
-from rlgpt.agents.loops import AskPlan, Finish
 from rlgpt.agents.prompts import render
+from rlgpt.agents.requests import AskPlan, Finish
 from rlgpt.agents.thinker import Thinker
 from rlgpt.bus.messages import (
     BudgetSpent,

@@ -8,7 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rlgpt.agents.agent import Agent, Context
-from rlgpt.agents.llm import QuestionFailed, Questioner
+from rlgpt.agents.llm import Questioner, QuestionFailed
 from rlgpt.agents.prompts import render
 from rlgpt.agents.transcript import Transcript
 

@@ -3,7 +3,9 @@
 import itertools
 
 import pytest
-from rlgpt.agents.loops import (
+
+from rlgpt.agents.loops import RunState
+from rlgpt.agents.requests import (
     CONTROLLER,
     AskPlan,
     AskPlanReview,
@@ -11,7 +13,6 @@ from rlgpt.agents.loops import (
     AskSkill,
     AskTrialReview,
     Finish,
-    RunState,
     Settle,
 )
 from rlgpt.bus.messages import (

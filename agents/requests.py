@@ -1,0 +1,81 @@
+"""What the two loops ask for: which role should do what next. `loops` makes them, agents answer those of their own role."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rlgpt.bus.messages import Skill
+
+CONTROLLER = "controller"
+"""Name of the sub-action that `code-only` adds to every plan: the program that plays whole episodes with the accepted skills."""
+
+Outcome = Literal["target_reached", "below_target", "budget_spent", "gave_up"]
+
+
+@dataclass(frozen=True)
+class AskPlan:
+    """Slow agent: propose plan number `plan`."""
+
+    role: ClassVar[str] = "slow"
+    plan: int
+
+
+@dataclass(frozen=True)
+class AskSkill:
+    """Fast agent: write attempt number `attempt` of the skill `name`."""
+
+    role: ClassVar[str] = "fast"
+    plan: int
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Settle:
+    """Fast agent: end the inner loop of `name`; `skill` is None where it falls to `rl`."""
+
+    role: ClassVar[str] = "fast"
+    plan: int
+    name: str
+    skill: Skill | None
+    attempts: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class AskSetUp:
+    """Fast agent: every sub-action of the plan is settled, set up the learning."""
+
+    role: ClassVar[str] = "fast"
+    plan: int
+
+
+@dataclass(frozen=True)
+class AskTrialReview:
+    """Critic: review this trial."""
+
+    role: ClassVar[str] = "critic"
+    plan: int
+    name: str
+    attempt: int
+
+
+@dataclass(frozen=True)
+class AskPlanReview:
+    """Critic: review this plan as a whole, now that it was learned and evaluated."""
+
+    role: ClassVar[str] = "critic"
+    plan: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Slow agent: end the run with the best policy so far."""
+
+    role: ClassVar[str] = "slow"
+    outcome: Outcome
+    reason: str
+
+
+Request = AskPlan | AskSkill | Settle | AskSetUp | AskTrialReview | AskPlanReview | Finish

@@ -9,7 +9,6 @@ event handled, says nothing twice.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,13 +20,14 @@ from pydantic import ValidationError
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.requests import Request
 from rlgpt.bus.aio import AsyncBusClient, AsyncSubscription, AsyncWatch
-from rlgpt.bus.client import Delivery, StaleLease
 from rlgpt.bus.envelope import Envelope, consumer_of, derived_id, seal
+from rlgpt.bus.errors import BusUnreachable, StaleLease
 from rlgpt.bus.messages import Message, UnknownMessage
+from rlgpt.bus.subscription import Delivery
 
 Outputs = Message | Iterable[Message] | None
 Handler = Callable[[Any, Any], Awaitable[Outputs]]
-H = TypeVar("H", bound=Handler)
+H = TypeVar("H", bound=Callable[..., Any])
 
 FOLD_DEADLINE_S = 60.0
 """How long an event in hand may wait for the history before it; the broker sends 50,000 events a second and more."""
@@ -37,9 +37,9 @@ def handles(*types: type[Message]) -> Callable[[H], H]:
     """Mark an async method as the handler of these message types."""
 
     def mark(method: H) -> H:
-        if not inspect.iscoroutinefunction(method):
+        if not asyncio.iscoroutinefunction(method):
             raise TypeError(f"{method.__qualname__} handles {types[0].__name__} and must be `async def`")
-        method.__handles__ = types  # type: ignore[attr-defined]
+        vars(method)["__handles__"] = types
         return method
 
     return mark
@@ -69,12 +69,12 @@ class Context:
 class Agent:
     """Base of every agent. Subclasses set `role` and write handlers.
 
-    max_attempts  times an event is handed out before it goes to the dead letters
+    max_attempts  times an event may fail (an exception, the death of the process) before it goes to the dead letters
     touch_s       progress deadline of one event, seconds: without `touch()` for that long it is given to somebody else (None: no deadline)
     """
 
     role: ClassVar[str] = ""
-    max_attempts: ClassVar[int] = 3
+    max_attempts: ClassVar[int] = 10
     touch_s: ClassVar[float | None] = None
     handlers: ClassVar[dict[type[Message], Handler]] = {}
 
@@ -158,8 +158,8 @@ class Agent:
         except StaleLease as error:
             self.log.warning("lease_lost", seq=delivery.seq, attempt=delivery.attempt, why=str(error))
         except asyncio.CancelledError:
-            delivery.nack("the process is stopping")
-            raise
+            self.log.info("event_given_back", seq=delivery.seq, why="the process is stopping")
+            raise  # closing the bus gives it to somebody else, or keeps it for our next start
         except Exception as error:
             self.log.exception("handler_failed", seq=delivery.seq, type=delivery.envelope.type, attempt=delivery.attempt)
             delivery.nack(f"{type(error).__name__}: {error}")
@@ -202,7 +202,7 @@ def _as_list(outputs: Outputs) -> list[Message]:
 async def run_agent(agent: Agent, stop: asyncio.Event, *, patience_s: float = 60.0) -> None:
     """Put an agent on the bus and let it work until `stop` is set, or the bus is silent for `patience_s` (raises BusUnreachable)."""
     context = agent.context
-    bus = AsyncBusClient(context.address, context.name, role=agent.role, patience_s=patience_s)
+    bus = AsyncBusClient(context.address, context.name, role=agent.role)
     await bus.start()
     agent._bus = bus
     try:
@@ -216,18 +216,25 @@ async def run_agent(agent: Agent, stop: asyncio.Event, *, patience_s: float = 60
         )
         agent.log.info("agent_ready", consumer=context.consumer, topics=topics)
         async with asyncio.TaskGroup() as group:
-            loop = group.create_task(_work(agent, watch, work))
-            await _either(stop, loop)
-            loop.cancel()
+            tasks = [group.create_task(_work(agent, watch, work)), group.create_task(_listen(bus, patience_s))]
+            await _any_of(asyncio.ensure_future(stop.wait()), *tasks)
+            for task in tasks:
+                task.cancel()
     finally:
         await agent.leaving()
         await bus.close()
 
 
-async def _either(stop: asyncio.Event, loop: asyncio.Task[None]) -> None:
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({stopping, loop}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+async def _any_of(*tasks: asyncio.Future[Any]) -> None:
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    tasks[0].cancel()
+
+
+async def _listen(bus: AsyncBusClient, patience_s: float) -> None:
+    """Give up on a bus that says nothing for longer than a broker takes to be restarted."""
+    while bus.silent_s < patience_s:
+        await asyncio.sleep(min(1.0, patience_s / 4))
+    raise BusUnreachable(f"{bus.sync.address} has been silent for {bus.silent_s:.0f} s")
 
 
 async def _work(agent: Agent, watch: AsyncWatch, work: AsyncSubscription) -> None:

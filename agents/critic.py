@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar, Literal
 
-from rlgpt.agents import words
+from rlgpt.agents import fields
 from rlgpt.agents.agent import handles
-from rlgpt.agents.answers import PlanReviewAnswer, TrialReviewAnswer
+from rlgpt.agents.answers import PlanReviewAnswer, TrialReviewAnswer, check_plan_review, check_trial_review
 from rlgpt.agents.llm import QuestionFailed
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import AskPlanReview, AskTrialReview
@@ -23,25 +24,30 @@ class Critic(Thinker):
     async def trial(self, trial: SkillTried) -> SkillReviewed | None:
         if not any(isinstance(request, AskTrialReview) for request in self.requests):
             return None
-        question = render("trial_review", **words.trial_fields(self.state, trial))
+        question = render("trial_review", **fields.trial_fields(self.state, trial))
         key = f"plan-{trial.plan}/critic/{trial.name}/attempt-{trial.attempt}"
-        review = {"plan": trial.plan, "attempt": trial.attempt, "name": trial.name}
+        review: dict[str, Any] = {"plan": trial.plan, "attempt": trial.attempt, "name": trial.name}
         try:
-            answer = await self.ask(key, question, TrialReviewAnswer)
+            answer = await self.ask(key, question, TrialReviewAnswer, check=check_trial_review)
         except QuestionFailed as failure:
             # The loop goes on by the success test alone, and the record says that it did.
-            verdict = "accept" if trial.success else "revise"
-            return SkillReviewed.model_validate({**review, "verdict": verdict, "why": f"by the success test alone: {failure}"})
+            verdict: Literal["accept", "revise"] = "accept" if trial.success else "revise"
+            return SkillReviewed(**review, verdict=verdict, why=f"by the success test alone, the critic had no answer: {failure}")
         self.log.info("skill_reviewed", skill=trial.name, attempt=trial.attempt, verdict=answer.verdict, why=answer.why)
-        return SkillReviewed.model_validate({**review, **answer.model_dump()})
+        return SkillReviewed(**review, verdict=answer.verdict, why=answer.why, change=answer.change)
 
     @handles(TrainingFinished)
     async def plan(self, result: TrainingFinished) -> PlanReviewed | None:
         if not any(isinstance(request, AskPlanReview) for request in self.requests):
             return None
-        question = render("plan_review", **words.plan_review_fields(self.state, result))
+        names = list(self.state.plans[result.plan].inner)
         try:
-            answer = await self.ask(f"plan-{result.plan}/critic/plan", question, PlanReviewAnswer)
+            answer = await self.ask(
+                f"plan-{result.plan}/critic/plan",
+                render("plan_review", **fields.plan_review_fields(self.state, result)),
+                PlanReviewAnswer,
+                check=partial(check_plan_review, names=names),
+            )
         except QuestionFailed as failure:
             return PlanReviewed(plan=result.plan, why=f"no review: {failure}")
         self.log.info("plan_reviewed", plan=result.plan, why=answer.why)

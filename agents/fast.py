@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from rlgpt.agents import words
+from rlgpt.agents import fields
 from rlgpt.agents.agent import handles
-from rlgpt.agents.answers import AnswerRejected, SetUpAnswer, SkillAnswer, check_set_up, check_skill
+from rlgpt.agents.answers import SetUpAnswer, SkillAnswer, check_set_up, check_skill, with_settings
 from rlgpt.agents.llm import QuestionFailed
 from rlgpt.agents.progress import Inner, PlanState
 from rlgpt.agents.prompts import render
+from rlgpt.agents.reading import AnswerRejected
 from rlgpt.agents.requests import CONTROLLER, AskSetUp, AskSkill, Settle
 from rlgpt.agents.thinker import Thinker
 from rlgpt.bus.messages import (
@@ -55,14 +56,14 @@ class Fast(Thinker):
     async def draft(self, request: AskSkill) -> SkillDrafted | SkillFailed:
         task, plan = self.state.task, self.state.plans[request.plan]
         inner = plan.inner[request.name]
-        template = "controller" if request.name == CONTROLLER else "skill"
-        question = render(template, **words.skill_fields(self.state, plan, inner))
+        controls = request.name == CONTROLLER
+        steps = EPISODE_STEPS if controls else task.loops.skill_steps
+        question = render("controller" if controls else "skill", **fields.skill_fields(self.state, plan, inner))
         key = f"plan-{request.plan}/fast/{request.name}/attempt-{request.attempt}"
         try:
             answer = await self.ask(key, question, SkillAnswer, check=partial(self._check, inner=inner))
         except QuestionFailed as failure:
             return SkillFailed(plan=request.plan, attempt=request.attempt, name=request.name, reason=str(failure))
-        steps = EPISODE_STEPS if request.name == CONTROLLER else task.loops.skill_steps
         return SkillDrafted(
             plan=request.plan,
             attempt=request.attempt,
@@ -77,7 +78,7 @@ class Fast(Thinker):
         check_skill(answer, name=inner.spec.name, imports=self.state.task.environment.imports)
         for attempt in inner.attempts:
             if attempt.draft and attempt.draft.skill.source.strip() == answer.source.strip():
-                raise AnswerRejected(f"This is the source of attempt {attempt.number} again, which failed. Write something different.")
+                raise AnswerRejected(f"this is, word for word, attempt {attempt.number}, which failed; change what its review says")
 
     def settle(self, request: Settle) -> SkillSettled:
         self.log.info("skill_settled", skill=request.name, accepted=request.skill is not None, why=request.reason)
@@ -108,8 +109,9 @@ class Fast(Thinker):
             return request.model_copy(update={"reason": "rl-only: the scenario's own settings"})
         if task.mode == "code-only":
             return request.model_copy(update={"reason": "code-only: the controller is evaluated, nothing is learned"})
-        question = render("set_up", **words.set_up_fields(self.state, plan))
-        check = partial(check_set_up, skills=tuple(skills), primitives=task.environment.actions)
+        primitives = self.state.submitted.card.actions if self.state.submitted else ()
+        question = render("set_up", **fields.set_up_fields(self.state, plan))
+        check = partial(check_set_up, skills=tuple(skills), primitives=primitives)
         try:
             answer = await self.ask(f"plan-{plan.number}/fast/set-up", question, SetUpAnswer, check=check)
         except QuestionFailed as failure:
@@ -118,6 +120,7 @@ class Fast(Thinker):
             "skills": tuple(skill for name, skill in skills.items() if name in answer.skills),
             "primitives": tuple(answer.primitives),
             "shaping": answer.shaping,
+            "learner": with_settings(request.learner, answer.ppo),
             "reason": answer.reason,
         }
         return request.model_copy(update=chosen)

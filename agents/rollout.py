@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from rlgpt.agents.agent import Agent, handles
 from rlgpt.bus.messages import SkillDrafted, SkillTried
-from rlgpt.envs.pool import SkillInvalid, WorkerDied, try_skill
+from rlgpt.envs.errors import SkillInvalid, WorkerDied
+from rlgpt.envs.trial import try_skill
 
 
 class Rollout(Agent):

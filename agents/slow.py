@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from rlgpt.agents import words
+from rlgpt.agents import fields
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import PlanAnswer, check_plan
 from rlgpt.agents.llm import QuestionFailed
@@ -64,7 +64,7 @@ class Slow(Thinker):
             # Nothing to decide, so no model is asked: the whole task is the one thing to learn.
             whole = SubAction(name="whole_task", purpose=task.goal, mode="rl", success=task.success, reason="mode is rl-only")
             return PlanProposed(plan=number, sub_actions=(whole,), rationale="rl-only: the learner has the primitive actions alone")
-        question = render("plan", **words.plan_fields(self.state, number))
+        question = render("plan", **fields.plan_fields(self.state, number))
         try:
             answer = await self.ask(f"plan-{number}/slow", question, PlanAnswer, check=partial(check_plan, mode=task.mode))
         except QuestionFailed as failure:

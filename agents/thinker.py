@@ -32,10 +32,8 @@ class Thinker(Agent):
             reply = await self._model().ask(full_key, system=render(f"{self.role}_system"), question=question, answer=answer, check=check)
         except QuestionFailed as failure:
             await self.publish(failure.asked, key=f"asked/{key}")
-            self.log.warning("question_failed", key=full_key, outcome=failure.outcome, why=str(failure))
             raise
         await self.publish(reply.asked, key=f"asked/{key}")
-        self.log.info("question_answered", key=full_key, outcome=reply.asked.outcome, origin=reply.asked.origin, model=reply.asked.model)
         return reply.answer
 
     def _model(self) -> Questioner:

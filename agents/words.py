@@ -1,0 +1,148 @@
+"""A run's state in words, as the prompts fill it in. Everything is bounded: tokens cost money, and a model's attention too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rlgpt.agents.loops import RunState
+from rlgpt.agents.progress import Attempt, Inner, PlanState
+from rlgpt.bus.messages import Point, Score, Skill, SkillTried, TrainingFinished, TrialEpisode
+
+TRACED_EPISODES = 2
+"""Episodes of a trial whose course is told step by step; the others are told by their outcome."""
+
+ERROR_CHARACTERS = 1500
+CURVE_POINTS = 8
+
+
+def plans(state: RunState) -> str:
+    """The earlier plans with their results and the critic's words; empty if there is none."""
+    return "\n\n".join(plan(earlier) for earlier in state.plans.values())
+
+
+def plan(earlier: PlanState, *, outcome: bool = True) -> str:
+    """The sub-actions with what became of them, and with `outcome` the score and the critic's word on the whole."""
+    lines = [f"### Plan {earlier.number}"]
+    if earlier.proposal is None:
+        return "\n".join([*lines, f"No usable plan: {_bounded(earlier.failure)}"])
+    reviews = {review.name: review for review in earlier.review.sub_actions} if earlier.review else {}
+    for name, inner in earlier.inner.items():
+        lines.append(f"- `{name}` ({inner.spec.mode}): {inner.spec.purpose} Success test: `{inner.spec.success or '-'}`. {fate(inner)}")
+        if name in reviews:
+            lines.append(f"  Critic: {'worked' if reviews[name].worked else 'did not work'}: {reviews[name].why}")
+    if earlier.result and outcome:
+        lines.append(result(earlier.result))
+    if earlier.failure:
+        lines.append(f"No result: {_bounded(earlier.failure)}")
+    if earlier.review:
+        lines.append(f"Critic on the whole plan: {earlier.review.why} Advice: {earlier.review.advice or '-'}")
+    return "\n".join(lines)
+
+
+def fate(inner: Inner) -> str:
+    """What became of a sub-action."""
+    if inner.spec.mode == "rl":
+        return "Left to the learner."
+    if inner.settled is None:
+        return "Not settled."
+    became = "Became a skill" if inner.settled.accepted else "No skill; left to the learner"
+    return f"{became} after {inner.settled.attempts} attempt(s): {_bounded(inner.settled.reason, 400)}"
+
+
+def result(finished: TrainingFinished) -> str:
+    """The evaluation, the learning curve and how often each action was used."""
+    if finished.score is None:
+        return f"Learning failed: {_bounded(finished.failure)}"
+    lines = [score(finished.score)]
+    if finished.curve:
+        lines.append("Learning curve: " + "; ".join(point(p) for p in _evenly(finished.curve, CURVE_POINTS)))
+    return "\n".join(lines)
+
+
+def score(measured: Score) -> str:
+    usage = ", ".join(f"{name} {share:.0%}" for name, share in sorted(measured.usage.items(), key=lambda item: -item[1]))
+    return (
+        f"Evaluation on {measured.episodes} held-out episodes, {measured.actions} actions: success rate {measured.rate:.0%} "
+        f"(95 % interval {measured.low:.0%} to {measured.high:.0%}), mean return {measured.mean_return:.4g}, "
+        f"mean length {measured.mean_steps:.4g} steps." + (f" Decisions: {usage}." if usage else "")
+    )
+
+
+def point(at: Point) -> str:
+    return f"{at.env_steps:,} steps: success {at.success_rate:.0%}, return {at.mean_return:.4g}"
+
+
+def attempts(inner: Inner) -> str:
+    """The earlier drafts of a skill with what happened; the last one in full, those before by their outcome. Empty if there is none."""
+    if not inner.attempts:
+        return ""
+    earlier, last = inner.attempts[:-1], inner.attempts[-1]
+    lines = [f"- Attempt {attempt.number}: {_bounded(outcome(attempt), 500)}" for attempt in earlier]
+    lines.append(f"### Attempt {last.number}, the latest")
+    if last.draft:
+        lines.append(source(last.draft.skill))
+    if last.failure:
+        lines.append(f"It could not be used: {_bounded(last.failure)}")
+    if last.trial:
+        lines.append(trial(last.trial))
+    if last.review:
+        lines.append(f"Review: {last.review.why}\nTo change: {last.review.change or '-'}")
+    return "\n".join(lines)
+
+
+def outcome(attempt: Attempt) -> str:
+    """What an attempt came to, in a sentence."""
+    if attempt.failure:
+        return attempt.failure
+    if attempt.trial is None:
+        return "not tried"
+    wins = sum(episode.success for episode in attempt.trial.episodes)
+    words = attempt.trial.error or f"success in {wins} of {len(attempt.trial.episodes)} episodes"
+    return f"{words}. Review: {attempt.review.why}" if attempt.review else words
+
+
+def trial(tried: SkillTried) -> str:
+    """What happened in a trial: outcomes of all episodes; the course of a few, failures first."""
+    if tried.error:
+        return f"It could not be run:\n```\n{_bounded(tried.error)}\n```"
+    wins = sum(episode.success for episode in tried.episodes)
+    lines = [f"Trial: success in {wins} of {len(tried.episodes)} episodes."]
+    shown = sorted(tried.episodes, key=lambda episode: episode.success)[:TRACED_EPISODES]
+    lines += [_episode(episode, traced=episode in shown) for episode in tried.episodes]
+    return "\n".join(lines)
+
+
+def _episode(episode: TrialEpisode, *, traced: bool) -> str:
+    lines = [
+        f"- Seed {episode.seed}: {'success' if episode.success else 'FAILED'}, {episode.ended} after {episode.steps} steps, "
+        f"return {episode.episode_return:.4g}. First: {episode.first}. Last: {episode.last}."
+    ]
+    if episode.error:
+        lines.append(f"  ```\n{_bounded(episode.error)}\n  ```")
+    if traced:
+        lines += [f"    {line}" for line in episode.trace]
+    return "\n".join(lines)
+
+
+def samples(finished: TrainingFinished) -> str:
+    """A few evaluation episodes."""
+    return "\n".join(_episode(episode, traced=True) for episode in finished.samples[:TRACED_EPISODES])
+
+
+def source(skill: Skill) -> str:
+    return f"```python\n{skill.source.strip()}\n```"
+
+
+def library(skills: Iterable[Skill]) -> str:
+    """Accepted skills with their sources; empty if there is none."""
+    return "\n\n".join(f"`{skill.name}` (at most {skill.max_steps} steps a call):\n{source(skill)}" for skill in skills)
+
+
+def _bounded(text: str, most: int = ERROR_CHARACTERS) -> str:
+    """The text, its middle left out if it is longer than `most` characters: the cause of a traceback is at its end."""
+    return text if len(text) <= most else f"{text[: most // 3]} [...] {text[-2 * most // 3 :]}"
+
+
+def _evenly(points: tuple[Point, ...], most: int) -> list[Point]:
+    step = max(1, -(-len(points) // most))
+    return [*points[:-1:step], points[-1]]

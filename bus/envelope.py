@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgpack
+
 from rlgpt.bus.messages import Message, message_class
 
 SPEC_VERSION = "1.0"

@@ -14,6 +14,7 @@ import re
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
+
 from rlgpt.bus.task import Environment, Evaluation, Identifier, Learner, Part, Task
 
 REGISTRY: dict[str, type[Message]] = {}

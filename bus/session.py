@@ -1,0 +1,296 @@
+"""The client's side of the protocol without I/O: what to say, what to say again after a reconnect, what an answer means.
+
+Not thread-safe: `link.Link` holds its lock around every call. Frame numbers `n` count up over the session's life, so that a repeat after a
+reconnect carries the number of the original.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rlgpt.bus.codec import PROTOCOL, Frame, pack, unpack
+from rlgpt.bus.errors import BusError, Refused, StaleLease
+from rlgpt.bus.inbox import Inbox, Key
+
+FRAME_EVENTS, FRAME_BYTES = 256, 256 * 1024  # small publications travel together up to this
+FATAL = ("replaced", "protocol", "forbidden")
+HELLO_AGAIN_S = 2.0  # an unanswered hello is said again
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One publication: its envelopes are journalled together, in one transaction."""
+
+    raws: list[bytes]
+    lease: tuple[str, int, int] | None = None
+    seqs: list[int] = field(default_factory=list)
+    error: BusError | None = None
+    done: bool = False
+    awaited: bool = True  # somebody waits for the outcome
+    then: Callable[[], None] | None = None  # called by the I/O thread when done
+
+    def end(self, error: BusError | None = None) -> None:
+        self.error, self.done = error, True
+        if self.then:
+            self.then()
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """Something said that is said again until the broker confirms it; `answer` is a reply that carries more than a confirmation."""
+
+    data: bytes
+    inbox: Inbox | None = None
+    keys: Sequence[Key] = ()
+    answer: Frame | None = None
+    error: BusError | None = None
+    done: bool = False
+
+
+class Session:
+    def __init__(self, name: str, role: str, heartbeat_s: float) -> None:
+        self.name, self.role, self.heartbeat_s = name, role, heartbeat_s
+        self.up = False  # welcomed over the present connection
+        self.head = 0  # the log's last number at that moment
+        self.fatal: BusError | None = None
+        self.inboxes: dict[int, Inbox] = {}
+        self.unacknowledged = 0  # envelopes in the publisher's window
+        self.background: BusError | None = None  # of publications nobody waits for
+        self.on_room: list[Callable[[], None]] = []  # who waits for room in the window
+        self._id = secrets.token_hex(8)
+        self._again = False
+        self._greeted: float | None = None
+        self._pinged = 0.0
+        self._n = 0
+        self._unsent: deque[Call] = deque()
+        self._sent: dict[int, list[Call]] = {}
+        self._asked: dict[int, Asked] = {}
+        self._say: list[bytes] = []
+
+    # ---------------------------------------------------------------- connection
+
+    def connected(self) -> None:
+        """A new connection: nothing counts as said over it until the broker has welcomed us."""
+        self.up = False
+        self._greeted = 0.0
+
+    def disconnected(self) -> None:
+        self.up = False
+        self._greeted = None
+        self._say.clear()
+
+    def _hello(self) -> bytes:
+        subs = [inbox.frame() for inbox in self.inboxes.values()]
+        hello = {
+            "op": "hello",
+            "protocol": PROTOCOL,
+            "name": self.name,
+            "session": self._id,
+            "again": self._again,
+            "role": self.role,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "heartbeat_s": self.heartbeat_s,
+            "subs": subs,
+        }
+        return pack(hello)
+
+    def _welcomed(self, frame: Frame) -> None:
+        self.up, self._again = True, True
+        self.head = frame["head"]
+        for answer in frame["subs"]:
+            self._subbed(answer["sub"])
+        for sub, code, why in frame["refused"]:
+            self._sub_failed(sub, _error(code, why))
+        self._mark_stale(frame["stale"])
+        self._say = [pack(self._pub(n, calls)) for n, calls in self._sent.items()]
+        self._say += [asked.data for asked in self._asked.values()]
+
+    # ---------------------------------------------------------------- what the application wants said
+
+    def publish(self, call: Call) -> None:
+        self.unacknowledged += len(call.raws)
+        self._unsent.append(call)
+
+    def open(self, inbox: Inbox) -> None:
+        self.inboxes[inbox.sub] = inbox
+        if self.up:  # otherwise the hello will say it
+            self._say.append(pack({"op": "sub", **inbox.frame()}))
+
+    def close(self, inbox: Inbox) -> None:
+        if self.inboxes.pop(inbox.sub, None) and self.up:
+            self._say.append(pack({"op": "unsub", "sub": inbox.sub}))
+
+    def ask(self, frame: Frame, inbox: Inbox | None = None, keys: Sequence[Key] = ()) -> Asked:
+        n = self._number()
+        asked = self._asked[n] = Asked(pack({**frame, "n": n}), inbox, keys)
+        if self.up:
+            self._say.append(asked.data)
+        return asked
+
+    def forget(self, asked: Asked) -> None:
+        """Nobody waits for the answer any more."""
+        self._asked = {n: other for n, other in self._asked.items() if other is not asked}
+
+    def bye(self) -> bytes:
+        return pack({"op": "bye"})
+
+    def is_idle(self) -> bool:
+        """Everything said is confirmed."""
+        waiting = any(inbox.acks for inbox in self.inboxes.values())
+        return not (self._unsent or self._sent or self._asked or waiting)
+
+    # ---------------------------------------------------------------- frames out
+
+    def outgoing(self, now: float) -> list[bytes]:
+        if self._greeted is not None and not self.up and self.fatal is None:
+            if self._greeted and now - self._greeted < HELLO_AGAIN_S:
+                return []
+            self._greeted = now
+            return [self._hello()]
+        if not self.up:
+            return []
+        for inbox in list(self.inboxes.values()):
+            self._collect(inbox)
+        frames, self._say = self._say, []
+        frames += (pack(self._pub(n, calls)) for n, calls in self._coalesced())
+        if now - self._pinged >= self.heartbeat_s:
+            self._pinged = now
+            frames.append(pack({"op": "ping", "n": self._number()}))
+        return frames
+
+    def _collect(self, inbox: Inbox) -> None:
+        if acks := inbox.take_acks():
+            self.ask({"op": "ack", "sub": inbox.sub, "acks": acks}, inbox, acks)
+        if touches := inbox.take_touches():
+            self._say.append(pack({"op": "touch", "sub": inbox.sub, "leases": touches}))
+        if seen := inbox.take_seen():
+            self._say.append(pack({"op": "seen", "sub": inbox.sub, "seq": seen}))
+
+    def _coalesced(self) -> Iterator[tuple[int, list[Call]]]:
+        """The unsent publications, as few frames as possible; a publication is never split."""
+        while self._unsent:
+            calls = [self._unsent.popleft()]
+            events, size = len(calls[0].raws), sum(map(len, calls[0].raws))
+            while self._unsent and calls[0].lease is None and self._unsent[0].lease is None:
+                more = self._unsent[0]
+                events, size = events + len(more.raws), size + sum(map(len, more.raws))
+                if events > FRAME_EVENTS or size > FRAME_BYTES:
+                    break
+                calls.append(self._unsent.popleft())
+            n = self._number()
+            self._sent[n] = calls
+            yield n, calls
+
+    @staticmethod
+    def _pub(n: int, calls: Sequence[Call]) -> Frame:
+        lease = calls[0].lease
+        return {"op": "pub", "n": n, "events": [raw for call in calls for raw in call.raws], "lease": list(lease) if lease else None}
+
+    def _number(self) -> int:
+        self._n += 1
+        return self._n
+
+    # ---------------------------------------------------------------- frames in
+
+    def receive(self, data: bytes) -> None:
+        frame = unpack(data)
+        match frame["op"]:
+            case "deliver":
+                if inbox := self.inboxes.get(frame["sub"]):
+                    inbox.put(frame["events"])
+            case "puback":
+                self._published(frame)
+            case "acked":
+                for n in frame["n"]:
+                    self._confirmed(n)
+            case "dead":
+                self._confirmed(frame["n"], frame)
+            case "welcome":
+                self._welcomed(frame)
+            case "subbed":
+                self._subbed(frame["sub"])
+            case "error":
+                self._refused(frame)
+
+    def _published(self, frame: Frame) -> None:
+        refused = {index: _error(code, why) for index, code, why in frame["refused"]}
+        first = 0
+        for call in self._sent.pop(frame["n"], ()):
+            last = first + len(call.raws)
+            call.seqs = frame["seqs"][first:last]
+            self.unacknowledged -= len(call.raws)
+            self._end(call, next((error for index, error in refused.items() if first <= index < last), None))
+            first = last
+
+    def _end(self, call: Call, error: BusError | None) -> None:
+        if error and not call.awaited:
+            self.background = error
+        call.end(error)
+        self._tell_room()
+
+    def _tell_room(self) -> None:
+        waiting, self.on_room = self.on_room, []
+        for tell in waiting:
+            tell()
+
+    def _confirmed(self, n: int, answer: Frame | None = None, error: BusError | None = None) -> None:
+        if asked := self._asked.pop(n, None):
+            asked.answer, asked.error, asked.done = answer, error, True
+            if asked.inbox:
+                asked.inbox.confirmed(asked.keys)
+
+    def _subbed(self, sub: int) -> None:
+        if inbox := self.inboxes.get(sub):
+            inbox.ready = True
+
+    def _sub_failed(self, sub: int, error: BusError) -> None:
+        if inbox := self.inboxes.pop(sub, None):
+            inbox.fail(error)
+
+    def _mark_stale(self, leases: Sequence[tuple[int, int, int]]) -> None:
+        for sub, seq, attempt in leases:
+            if inbox := self.inboxes.get(sub):
+                inbox.mark_stale((seq, attempt))
+
+    def _refused(self, frame: Frame) -> None:
+        code, error = frame["code"], _error(frame["code"], frame["why"])
+        if "leases" in frame:
+            self._mark_stale(frame["leases"])
+        elif frame.get("n") in self._sent:
+            for call in self._sent.pop(frame["n"]):
+                self.unacknowledged -= len(call.raws)
+                self._end(call, error)
+        elif frame.get("n") in self._asked:
+            self._confirmed(frame["n"], error=error)
+        elif code == "unknown":
+            # The broker has lost us (it was restarted, or we were silent too long): introduce ourselves again.
+            self.connected()
+        elif "sub" in frame:
+            self._sub_failed(frame["sub"], error)
+        elif code in FATAL:
+            self.end(error)
+
+    def end(self, error: BusError) -> None:
+        """Over: everybody who waits learns why."""
+        self.fatal, self.up = error, False
+        calls = [call for some in self._sent.values() for call in some] + list(self._unsent)
+        self._sent.clear()
+        self._unsent.clear()
+        for call in calls:
+            call.end(error)
+        self._tell_room()
+        for asked in self._asked.values():
+            asked.error, asked.done = error, True
+        self._asked.clear()
+        for inbox in self.inboxes.values():
+            inbox.fail(error)
+
+
+def _error(code: str, why: str) -> BusError:
+    return StaleLease(why) if code == "stale" else Refused(f"{code}: {why}")

@@ -1,0 +1,99 @@
+"""What lies where in the memory a worker shares with its parent: both sides compute it from the same few numbers.
+
+The worker may write anything anywhere in it at any time. The parent therefore copies before it validates (`envs/batch.py`), and never
+reads back what it wrote itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlgpt.envs.space import SpaceData, leaves
+
+FAULT_BYTES = 2048
+PRIMITIVE, CALL, RESET = 0, 1, 2
+
+# header, int64: what the parent asked last, what the worker answered last, and what it is busy with (-1: nothing)
+REQUEST, ANSWER, BUSY_SLOT, BUSY_SKILL, BUSY_STEPS = range(5)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a worker holds: its observations and actions, `slots` environments, `skills` skills, `log` actions logged per decision."""
+
+    observation: SpaceData
+    action: SpaceData
+    slots: int
+    skills: int
+    log: int
+
+
+@dataclass(frozen=True)
+class Views:
+    """Arrays over the shared memory; n is the number of slots, S of skills.
+
+    header [8]; asked of each slot: kind [n] (PRIMITIVE, CALL, RESET), skill [n], seed [n] of the next episode, action [n, ...]
+    answered: obs and final_obs (lists of leaves, [n, ...]), numbers [n, 2] (reward of the decision, return of the episode so far),
+    duration [n], flags [n, 3] (terminated, truncated, success), runnable [n, S], fault_size [n], fault [n, FAULT_BYTES] UTF-8,
+    log [n, log, ...] actions of this decision
+    """
+
+    header: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.int32]
+    skill: npt.NDArray[np.int32]
+    seed: npt.NDArray[np.int64]
+    action: npt.NDArray[Any]
+    obs: list[npt.NDArray[Any]]
+    final_obs: list[npt.NDArray[Any]]
+    numbers: npt.NDArray[np.float64]
+    duration: npt.NDArray[np.int32]
+    flags: npt.NDArray[np.uint8]
+    runnable: npt.NDArray[np.uint8]
+    fault_size: npt.NDArray[np.int32]
+    fault: npt.NDArray[np.uint8]
+    log: npt.NDArray[Any]
+
+
+def size_of(shape: Shape) -> int:
+    """Bytes the shared memory needs."""
+    return _place(shape)[1]
+
+
+def views(shape: Shape, memory: Any) -> Views:
+    """Arrays over `memory`, a writable buffer of `size_of(shape)` bytes."""
+    places, _ = _place(shape)
+    arrays: dict[str, Any] = {name: np.ndarray(extent, dtype, memory, offset) for name, (dtype, extent, offset) in places.items()}
+    count = len(leaves(shape.observation))
+    obs, final = ([arrays.pop(f"{kind}{i}") for i in range(count)] for kind in ("obs", "final"))
+    return Views(obs=obs, final_obs=final, **arrays)
+
+
+def _place(shape: Shape) -> tuple[dict[str, tuple[np.dtype[Any], tuple[int, ...], int]], int]:
+    n, observed, (acted,) = shape.slots, leaves(shape.observation), leaves(shape.action)
+    fields: list[tuple[str, Any, tuple[int, ...]]] = [
+        ("header", np.int64, (8,)),
+        ("kind", np.int32, (n,)),
+        ("skill", np.int32, (n,)),
+        ("seed", np.int64, (n,)),
+        ("action", acted.dtype, (n, *acted.shape)),
+        *((f"obs{i}", leaf.dtype, (n, *leaf.shape)) for i, leaf in enumerate(observed)),
+        *((f"final{i}", leaf.dtype, (n, *leaf.shape)) for i, leaf in enumerate(observed)),
+        ("numbers", np.float64, (n, 2)),
+        ("duration", np.int32, (n,)),
+        ("flags", np.uint8, (n, 3)),
+        ("runnable", np.uint8, (n, shape.skills)),
+        ("fault_size", np.int32, (n,)),
+        ("fault", np.uint8, (n, FAULT_BYTES)),
+        ("log", acted.dtype, (n, shape.log, *acted.shape)),
+    ]
+    places, offset = {}, 0
+    for name, kind, extent in fields:
+        dtype = np.dtype(kind)
+        places[name] = (dtype, extent, offset)
+        offset += -(-dtype.itemsize * math.prod(extent) // 64) * 64  # each field on cache lines of its own
+    return places, offset

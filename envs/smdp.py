@@ -1,0 +1,49 @@
+"""Advantages where one decision lasts several environment steps: the semi-MDP form of GAE. numpy only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def smdp_gae(
+    reward: Floats,
+    duration: npt.NDArray[np.integer[Any]],
+    terminated: npt.NDArray[np.bool_],
+    truncated: npt.NDArray[np.bool_],
+    value: Floats,
+    next_value: Floats,
+    gamma: float,
+    gae_lambda: float,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Advantage and lambda-return of every decision of a rollout.
+
+    reward      [T, B]  discounted sum over the decision's own environment steps, already inside it
+    duration    [T, B]  environment steps k the decision took, >= 0
+    terminated  [T, B]  the environment ended the episode: nothing follows
+    truncated   [T, B]  the time limit ended it: its last observation still has a value
+    value       [T, B]  V(s[t])
+    next_value  [T, B]  V of the state the decision led to; where the episode ended, of its last observation, not of the next episode's first
+    ->          [T, B] float32, twice: advantages A, and A + value, what the critic is fitted to
+
+        delta[t] = r[t] + gamma**k[t] * (1 - terminated[t]) * V(s[t+1]) - V(s[t])
+        A[t]     = delta[t] + gamma**k[t] * lambda * (1 - done[t]) * A[t+1]
+
+    GAE (Schulman et al. 2016, arXiv 1506.02438) on the semi-MDP of Sutton, Precup & Singh (1999), Artificial Intelligence 112. With every
+    duration 1 it is GAE. gamma discounts time, so it takes the duration as its power. lambda does not: it weighs how many *bootstraps*
+    lie between a decision and a later reward, each with the critic's error, and a skill of fifty steps is one bootstrap, not fifty;
+    lambda**k would all but cut the credit of whatever came before a long skill.
+    """
+    done = terminated | truncated
+    discount = np.power(gamma, duration, dtype=np.float64)
+    delta = reward + discount * ~terminated * next_value - value
+    carry = discount * gae_lambda * ~done
+    advantage = np.zeros_like(delta)
+    later = np.zeros(delta.shape[1])
+    for t in reversed(range(len(delta))):
+        later = advantage[t] = delta[t] + carry[t] * later
+    return advantage.astype(np.float32), (advantage + value).astype(np.float32)

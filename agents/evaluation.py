@@ -1,0 +1,194 @@
+"""A player's episodes on held-out seeds, replayed and scored. No torch: a skill that plays whole episodes is scored here too.
+
+Every seed is played once, and every episode counts, in whatever order they end. A success counts only if the recorded actions, replayed
+in a clean worker without model-written code, give the same episode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+from rlgpt.agents.endings import Stopped
+from rlgpt.bus.messages import Score, TrainingRequested, TrialEpisode
+from rlgpt.envs.episodes import Pool
+from rlgpt.envs.options import Bools
+from rlgpt.envs.space import describe
+from rlgpt.envs.transitions import Call, Choice, EpisodeEnd, Observations, Transitions
+from rlgpt.envs.words import observation_words
+
+log = structlog.get_logger()
+
+Player = Callable[[Observations, Bools], tuple[list[Choice], npt.NDArray[np.int64]]]
+"""Observations and runnable skills in; choices, and what each is as an index into the player's names, out."""
+
+TRACED = 20
+"""Decisions of an episode that are kept in words for the critic."""
+SAMPLES = 3
+
+
+@dataclass
+class Played:
+    """An evaluation episode.
+
+    first, last  observations in words
+    trace        the first decisions: (environment step it began at, index of what it was, environment steps, observation after it)
+    """
+
+    seed: int
+    first: str
+    last: str = ""
+    end: EpisodeEnd | None = None
+    fault: str = ""
+    steps: int = 0
+    chosen: Counter[int] = field(default_factory=Counter)
+    trace: list[tuple[int, int, int, str]] = field(default_factory=list)
+    agreed: bool | None = None
+
+    @property
+    def success(self) -> bool:
+        return self.end is not None and self.end.success and not self.fault and self.agreed is not False
+
+
+def controller(skill: int, environments: int) -> Player:
+    """A player that calls one skill again and again until the episode ends."""
+    choices: list[Choice] = [Call(skill)] * environments
+    return lambda _obs, _runnable: (choices, np.zeros(environments, np.int64))
+
+
+class Evaluation:
+    """Plays one episode of every seed on a pool that records actions.
+
+    alive   called before each decision and each replay; False raises Stopped
+    words   names of the observation's parts
+    """
+
+    def __init__(self, pool: Pool, player: Player, environments: int, alive: Callable[[], bool], words: Sequence[str] = ()) -> None:
+        self._pool, self._player, self._environments, self._alive = pool, player, environments, alive
+        self._space, self._words = describe(pool.observation_space), words
+
+    def play(self, seeds: Sequence[int]) -> list[Played]:
+        """The episodes, in the order of `seeds` (at least as many as environments)."""
+        waiting, finished = list(seeds[self._environments :]), dict[int, Played]()
+        now = self._pool.reset(seeds[: self._environments])
+        playing: list[Played | None] = [Played(seed, self._in_words(now.obs, i)) for i, seed in enumerate(seeds[: self._environments])]
+        while len(finished) < len(seeds):
+            check(self._alive)
+            choices, chosen = self._player(now.obs, now.runnable)
+            # Who ends first plays what waits. An environment with nothing left to play is stepped with the others, unwatched.
+            offered = [waiting[i % len(waiting)] if waiting else seeds[0] for i in range(self._environments)]
+            now = self._pool.step(choices, offered)
+            for i in range(self._environments):
+                episode = playing[i]
+                if episode is not None:
+                    self._note(episode, now, i, int(chosen[i]))
+                if now.terminated[i] or now.truncated[i]:
+                    if episode is not None:
+                        finished[episode.seed] = episode
+                    playing[i] = Played(offered[i], self._in_words(now.obs, i)) if offered[i] in waiting else None
+                    waiting = [seed for seed in waiting if seed != offered[i]]
+        return [finished[seed] for seed in seeds]
+
+    def _note(self, episode: Played, now: Transitions, i: int, which: int) -> None:
+        over, duration = bool(now.terminated[i] or now.truncated[i]), int(now.duration[i])
+        if over or len(episode.trace) < TRACED:
+            episode.last = self._in_words(now.final_obs if over else now.obs, i)
+        if len(episode.trace) < TRACED:
+            episode.trace.append((episode.steps, which, duration, episode.last))
+        episode.steps += duration
+        episode.chosen[which] += 1
+        episode.end, episode.fault = now.ended[i], now.faults[i]
+
+    def _in_words(self, obs: Observations, i: int) -> str:
+        return observation_words(_row(obs, i), self._space, self._words)
+
+
+def check(alive: Callable[[], bool]) -> None:
+    """Raises Stopped where `alive` says so."""
+    if not alive():
+        raise Stopped
+
+
+def verify(played: Sequence[Played], replay: Callable[[int, Any], EpisodeEnd], alive: Callable[[], bool]) -> bool:
+    """Replay every episode from its seed and actions; True if all agree. `agreed` of each says which did not."""
+    for episode in played:
+        check(alive)
+        end = episode.end
+        if end is None or end.actions is None:
+            episode.agreed = False
+            continue
+        again = replay(episode.seed, end.actions)
+        same_return = math.isclose(again.episode_return, end.episode_return, rel_tol=1e-6, abs_tol=1e-6)
+        episode.agreed = (again.success, again.steps) == (end.success, end.steps) and same_return
+        if not episode.agreed:
+            told, found = (f"success {e.success}, {e.steps} steps, return {e.episode_return:g}" for e in (end, again))
+            log.error("replay_disagreed", seed=episode.seed, told=told, replayed=found)
+    return all(episode.agreed for episode in played)
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927, JASA 22), which stays within 0 and 1 and has a width at 0 and n of n too."""
+    z = 1.959964
+    share, shrink = successes / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / shrink
+    half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def score(request: TrainingRequested, played: Sequence[Played], names: Sequence[str], verified: bool | None) -> Score:
+    """The figures of evaluation episodes; `names` of what was chosen."""
+    n, successes = len(played), sum(episode.success for episode in played)
+    chosen = sum((episode.chosen for episode in played), Counter[int]())
+    low, high = wilson(successes, n)
+    return Score(
+        episodes=n,
+        successes=successes,
+        rate=successes / n,
+        low=low,
+        high=high,
+        mean_return=sum(episode.end.episode_return for episode in played if episode.end) / n,
+        mean_steps=sum(episode.steps for episode in played) / n,
+        actions="code" if request.controller else request.evaluation.actions,
+        first_seed=request.evaluation.first_seed,
+        env_steps=sum(episode.steps for episode in played),
+        verified=verified,
+        usage={names[which]: count / chosen.total() for which, count in sorted(chosen.items())},
+    )
+
+
+def samples(played: Sequence[Played], names: Sequence[str]) -> tuple[TrialEpisode, ...]:
+    """A few episodes in words, failures first, since they are what a critic can learn from."""
+    failed, succeeded = ([e for e in played if e.success is wanted] for wanted in (False, True))
+    return tuple(_in_words(episode, names) for episode in (failed[: SAMPLES - 1] + succeeded)[:SAMPLES])
+
+
+def _in_words(episode: Played, names: Sequence[str]) -> TrialEpisode:
+    lines = [f"step {at}: {names[which]} ({steps} steps) -> {obs}" for at, which, steps, obs in episode.trace]
+    hidden = episode.chosen.total() - len(episode.trace)
+    error = episode.fault or ("" if episode.agreed is not False else "the replay of seed and actions gave a different episode")
+    return TrialEpisode(
+        seed=episode.seed,
+        success=episode.success,
+        steps=episode.steps,
+        episode_return=episode.end.episode_return if episode.end else 0.0,
+        ended="error" if error else "step limit" if episode.end and episode.end.truncated else "episode over",
+        first=episode.first,
+        last=episode.last,
+        trace=(*lines, f"... {hidden} more decisions") if hidden else tuple(lines),
+        error=error,
+    )
+
+
+def _row(obs: Any, i: int) -> Any:
+    """Environment i's observation out of a batch."""
+    if isinstance(obs, dict):
+        return {key: _row(part, i) for key, part in obs.items()}
+    if isinstance(obs, tuple):
+        return tuple(_row(part, i) for part in obs)
+    return obs[i]

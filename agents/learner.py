@@ -1,0 +1,139 @@
+"""The learner: a training request in, a scored policy out. Importing this file brings no torch; learning does, playing a controller does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import structlog
+from rlgpt.agents.endings import LearningFailed, Stopped
+from rlgpt.agents.evaluation import Evaluation, Played, Player, controller, samples, score, verify
+from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
+from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
+from rlgpt.envs.options import ActionsUnsupported
+from rlgpt.envs.pool import WorkerPool, replay
+
+log = structlog.get_logger()
+
+Alive = Callable[[], bool]
+HOPELESS = (EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, ActionsUnsupported, LearningFailed)
+"""What would happen again at every further attempt: the request is answered with the reason, not given back to the queue."""
+
+
+def learn(
+    request: TrainingRequested,
+    folder: Path,
+    on_point: Callable[[Point], None],
+    on_touch: Callable[[], None],
+    stop: Callable[[], bool],
+    *,
+    logs: Path | None = None,
+    on_resume: Callable[[int], None] = lambda _times: None,
+) -> TrainingFinished:
+    """Learn under `request` and evaluate the policy as it is at the end, or only evaluate its controller.
+
+    folder     checkpoints and the policy file; a learning that was interrupted here continues from its newest valid checkpoint
+    on_point   called with every new point of the curve; after a continuation, with those since the checkpoint again
+    on_touch   called at every decision and minibatch: sign of life
+    stop       polled as often. A stopped learning returns at once, with the policy of its last update, without a score, and with `failure`
+               saying so. It writes no checkpoint, so that learning on later gives the curve of an unbroken one.
+    logs       TensorBoard files; default `folder`/tensorboard
+    on_resume  called with how many times this learning was continued, if it was
+
+    Environment steps pass the budget by less than one decision per environment: a decision is never cut short.
+    What no further attempt could change (see HOPELESS) is in `failure`; anything else is raised.
+    """
+
+    def alive() -> bool:
+        on_touch()
+        return not stop()
+
+    try:
+        if request.controller:
+            return _play_controller(request, alive)
+        return _learn(request, folder, on_point, alive, logs or folder / "tensorboard", on_resume)
+    except HOPELESS as error:
+        log.error("learning_failed", kind=type(error).__name__, why=str(error))
+        spent = error.env_steps if isinstance(error, LearningFailed) else 0
+        return TrainingFinished(plan=request.plan, env_steps=spent, score=None, policy=None, failure=f"{type(error).__name__}: {error}")
+
+
+def _learn(
+    request: TrainingRequested,
+    folder: Path,
+    on_point: Callable[[Point], None],
+    alive: Alive,
+    logs: Path,
+    on_resume: Callable[[int], None],
+) -> TrainingFinished:
+    from rlgpt.agents.policy import save_policy
+    from rlgpt.agents.training import Training
+
+    settings = request.learner
+    with closing(_pool(request, settings.environments, gamma=settings.gamma, shaping=request.shaping)) as pool:
+        training = Training(request, pool, folder, logs, on_point, alive)
+        if training.resumed:
+            on_resume(training.resumed)
+        stopped = ""
+        try:
+            training.run()
+        except Stopped:
+            stopped = f"stopped after {training.model.num_timesteps} of {settings.env_steps} environment steps; not evaluated"
+            log.warning("learning_stopped", env_steps=training.model.num_timesteps, of=settings.env_steps)
+        finally:
+            training.close()
+    finished = TrainingFinished(
+        plan=request.plan,
+        env_steps=training.model.num_timesteps,
+        score=None,
+        policy=save_policy(folder / "policy.pt", training.model.policy, request),
+        curve=tuple(training.curve.points),
+        device=training.device,
+        learn_s=round(training.learn_s, 3),
+        failure=stopped,
+    )
+    return finished if stopped else _evaluate(request, finished, training.player(), training.actions.names, alive)
+
+
+def _play_controller(request: TrainingRequested, alive: Alive) -> TrainingFinished:
+    names = [skill.name for skill in request.skills]
+    if request.controller not in names:
+        raise SkillInvalid(f"controller {request.controller!r} is none of the request's skills ({', '.join(names) or 'it has none'})")
+    player = controller(names.index(request.controller), _environments(request))
+    empty = TrainingFinished(plan=request.plan, env_steps=0, score=None, policy=None)
+    return _evaluate(request, empty, player, [request.controller], alive)
+
+
+def _evaluate(request: TrainingRequested, finished: TrainingFinished, player: Player, names: Sequence[str], alive: Alive) -> TrainingFinished:
+    """`finished` with its score, samples and the time they took, or unscored where it was stopped meanwhile."""
+    began, held = time.monotonic(), request.evaluation
+    try:
+        with closing(_pool(request, _environments(request), record=True)) as pool:
+            evaluation = Evaluation(pool, player, _environments(request), alive, request.environment.observations)
+            played = evaluation.play(range(held.first_seed, held.first_seed + held.episodes))
+        verified = _verified(request, played, alive)
+    except Stopped:
+        return finished.model_copy(update={"failure": "stopped during evaluation; not scored"})
+    result = score(request, played, names, verified)
+    log.info("policy_scored", rate=result.rate, low=result.low, high=result.high, episodes=result.episodes, verified=verified)
+    spent = round(time.monotonic() - began, 3)
+    return finished.model_copy(update={"score": result, "samples": samples(played, names), "evaluate_s": spent})
+
+
+def _verified(request: TrainingRequested, played: Sequence[Played], alive: Alive) -> bool | None:
+    if not request.environment.deterministic:
+        return None
+    return verify(played, lambda seed, actions: replay(request.environment, request.success, seed, actions), alive)
+
+
+def _environments(request: TrainingRequested) -> int:
+    return min(request.learner.environments, request.evaluation.episodes)
+
+
+def _pool(request: TrainingRequested, environments: int, **more: Any) -> WorkerPool:
+    return WorkerPool(
+        request.environment, success=request.success, environments=environments, workers=request.workers, skills=request.skills, **more
+    )

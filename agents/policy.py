@@ -1,0 +1,102 @@
+"""Policies that act: while they are evaluated, and read back from a file long after the learning."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rlgpt.agents.checkpoint import write_whole
+from rlgpt.bus.messages import Artifact, TrainingRequested
+from rlgpt.envs.episodes import Pool
+from rlgpt.envs.observations import ObservationView
+from rlgpt.envs.options import SkillActions
+from rlgpt.envs.transitions import Choice, Observations
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import obs_as_tensor
+
+MEDIA_TYPE = "application/vnd.rlgpt.policy+pytorch"
+
+
+class PolicyPlayer:
+    """A trained network as a decision maker: observations in, choices for the pool out. Call as `player(obs, runnable)`.
+
+    greedy  take the likeliest choice instead of drawing one
+    seed    of torch's generator, which the drawing uses, set here: the same seed and episodes give the same choices
+    blocked [S] skills that are never chosen
+    """
+
+    def __init__(
+        self,
+        policy: ActorCriticPolicy,
+        actions: SkillActions,
+        view: ObservationView,
+        *,
+        masked: bool,
+        greedy: bool,
+        seed: int,
+        blocked: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        self._policy, self._actions, self._view, self._masked, self._greedy = policy, actions, view, masked, greedy
+        self._blocked = False if blocked is None else blocked
+        policy.set_training_mode(False)
+        torch.manual_seed(seed)
+
+    def __call__(self, obs: Observations, runnable: npt.NDArray[np.bool_]) -> tuple[list[Choice], npt.NDArray[np.int64]]:
+        """Choices [B] and what each is, as an index into the actions' names."""
+        runnable = runnable & ~np.asarray(self._blocked)
+        more: dict[str, Any] = {"action_masks": self._actions.mask(runnable)} if self._masked else {}
+        with torch.no_grad():
+            tensors = obs_as_tensor(self._view.convert(obs), self._policy.device)
+            actions, _, _ = self._policy(tensors, deterministic=self._greedy, **more)
+        return self._actions.decode(actions.cpu().numpy(), runnable)
+
+
+def is_masked(request: TrainingRequested, actions: SkillActions) -> bool:
+    """Whether the policy masks its choices: some skill has a `can_run`, and the action space can be masked."""
+    conditional = any("def can_run" in skill.source for skill in request.skills)
+    return conditional and actions.mask(np.ones((1, len(request.skills)), bool)) is not None
+
+
+def actions_of(request: TrainingRequested, pool: Pool) -> SkillActions:
+    """The learner's actions under this request. Raises ActionsUnsupported."""
+    return SkillActions.of(pool.action_space, [skill.name for skill in request.skills], request.primitives, request.environment.actions)
+
+
+def save_policy(path: Path, policy: ActorCriticPolicy, request: TrainingRequested) -> Artifact:
+    """One file: the weights, and as JSON the request they were learned under, which is all that is needed to build the network again."""
+    buffer = io.BytesIO()
+    weights = {name: tensor.detach().cpu() for name, tensor in policy.state_dict().items()}
+    torch.save({"format": "rlgpt-policy-1", "request": request.model_dump_json(), "weights": weights}, buffer)
+    write_whole(path, buffer.getvalue())
+    return Artifact(uri=path.resolve().as_uri(), sha256=hashlib.sha256(buffer.getvalue()).hexdigest(), media_type=MEDIA_TYPE)
+
+
+def read_policy(data: bytes, sha256: str | None = None) -> tuple[TrainingRequested, dict[str, torch.Tensor]]:
+    """Request and weights of a policy file; runs no code from it. Raises ValueError where the bytes are not those of `sha256`."""
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ValueError(f"the policy's bytes have sha256 {found}, not {sha256}: the file was changed after the run, or cut short")
+    content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(content, dict) or content.get("format") != "rlgpt-policy-1":
+        raise ValueError("no rlgpt policy file (its format is not 'rlgpt-policy-1')")
+    return TrainingRequested.model_validate(json.loads(content["request"])), content["weights"]
+
+
+def load_player(request: TrainingRequested, weights: dict[str, torch.Tensor], pool: Pool) -> PolicyPlayer:
+    """A policy file's content as a decision maker on a pool made for the same request."""
+    actions, view = actions_of(request, pool), ObservationView(pool.observation_space)
+    masked = is_masked(request, actions)
+    kind = (MaskablePPO if masked else PPO).policy_aliases[view.policy]
+    # Weights come from the file; the optimiser that every stable-baselines3 policy builds is never stepped.
+    policy = kind(view.space, actions.space, lambda _: 0.0, net_arch=list(request.learner.hidden))
+    policy.load_state_dict(weights)
+    greedy = request.evaluation.actions == "greedy"
+    return PolicyPlayer(cast(ActorCriticPolicy, policy), actions, view, masked=masked, greedy=greedy, seed=request.seed)

@@ -1,0 +1,201 @@
+"""One learning from its request to a trained policy: rollouts, updates, the curve, checkpoints, and skills that fail too often.
+
+A checkpoint is written at the end of an update, when `checkpoint_every` environment steps have passed since the last one, and *every
+environment then begins a fresh episode*, whether or not the learning is ever interrupted. So all that a continued learning needs is in
+the file, and on a CPU it draws the same curve as an unbroken one. Episodes cut there are bootstrapped like those at a rollout's end;
+where episodes are long, a large `checkpoint_every` keeps them whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+from rlgpt.agents import checkpoint
+from rlgpt.agents.curve import Curve, tensorboard
+from rlgpt.agents.endings import LearningFailed, Stopped
+from rlgpt.agents.policy import PolicyPlayer, actions_of, is_masked
+from rlgpt.agents.ppo import make_ppo
+from rlgpt.bus.messages import Point, TrainingRequested
+from rlgpt.envs.episodes import EpisodeSeeds, Pool
+from rlgpt.envs.observations import ObservationView
+from rlgpt.envs.vector import SkillVecEnv
+from stable_baselines3.common.callbacks import BaseCallback
+
+log = structlog.get_logger()
+
+QUARANTINE = 10
+"""Faults after which a skill may not be chosen any more."""
+PATIENCE = 100
+"""Decisions in a row, of all environments, that may pass without a single environment step."""
+
+
+class Training:
+    """The learning of one request on one pool. `run` learns, from the newest checkpoint in `folder` if there is one.
+
+    alive    called before each decision and minibatch; False stops the learning at once
+    resumed  times it continued from a checkpoint
+    """
+
+    def __init__(
+        self, request: TrainingRequested, pool: Pool, folder: Path, logs: Path, on_point: Callable[[Point], None], alive: Callable[[], bool]
+    ) -> None:
+        settings, held = request.learner, request.evaluation
+        self.request, self.settings, self.folder, self._alive = request, settings, folder, alive
+        self.device = choose_device(settings.device, ObservationView(pool.observation_space).policy)
+        torch.set_num_threads(THREADS if self.device == "cpu" else torch.get_num_threads())
+        self.seeds = EpisodeSeeds(request.seed, range(held.first_seed, held.first_seed + held.episodes))
+        self.actions = actions_of(request, pool)
+        view = ObservationView(pool.observation_space)
+        self.env = SkillVecEnv(pool, self.actions, view, self.seeds, settings.environments, len(request.skills))
+        self.masked = is_masked(request, self.actions)
+        self.model = make_ppo(self.env, settings, masked=self.masked, seed=request.seed, device=self.device)
+        self.model.step_limit = settings.env_steps
+        self.model.rollout_buffer.touched = self._still_alive  # type: ignore[method-assign,attr-defined]
+        self.faults: Counter[str] = Counter()
+        self.resumed, self.learn_s, self._idle, self._saved_at = 0, 0.0, 0, 0
+        state = checkpoint.newest(folder, digest(request))
+        self.writer = tensorboard(logs, state["env_steps"] if state else 0)
+        self.curve = Curve(self.actions.names, settings.env_steps, on_point, self.writer)
+        if state:
+            self._restore(state)
+
+    def run(self) -> None:
+        """Learn until the budget of environment steps is spent. Raises Stopped, LearningFailed."""
+        model, budget, began = self.model, self.settings.env_steps, time.monotonic() - self.learn_s
+        callback = _Watch(self)
+        callback.init_callback(model)
+        while model.num_timesteps < budget:
+            if self._saved_at == model.num_timesteps:
+                model.restart_episodes()
+            if not model.collect_rollouts(self.env, callback, model.rollout_buffer, model.n_steps):  # type: ignore[arg-type]
+                raise Stopped
+            model.improve(budget)
+            self._check_weights()
+            self.learn_s = time.monotonic() - began
+            over = model.num_timesteps >= budget
+            self.curve.close_point(model.num_timesteps, model.losses(), last=over)
+            if over or model.num_timesteps - self._saved_at >= self.settings.checkpoint_every:
+                self._save()
+
+    def close(self) -> None:
+        """Write out what TensorBoard has not seen yet."""
+        self.writer.close()
+
+    def player(self) -> PolicyPlayer:
+        """The policy as it is now."""
+        greedy = self.request.evaluation.actions == "greedy"
+        return PolicyPlayer(
+            self.model.policy, self.actions, self.env.view, masked=self.masked, greedy=greedy, seed=self.request.seed, blocked=self.env.blocked
+        )
+
+    def watch(self) -> bool:
+        """After every decision: count, and set aside what fails too often. False stops."""
+        transitions = self.model.transitions
+        self.curve.add(transitions, self.env.chosen)
+        if any(transitions.faults):
+            self._note_faults(transitions.faults)
+        self._idle = 0 if transitions.duration.any() else self._idle + 1
+        if self._idle >= PATIENCE:
+            fault = next(filter(None, transitions.faults), "no fault was reported")
+            raise LearningFailed(f"{PATIENCE} decisions in a row led to no environment step; the last: {fault}", self.model.num_timesteps)
+        return self._alive()
+
+    def _note_faults(self, faults: tuple[str, ...]) -> None:
+        for i in (i for i, fault in enumerate(faults) if fault):
+            which = int(self.env.chosen[i])
+            name, skill = self.actions.names[which], which - self.actions.primitives
+            self.faults[name] += 1
+            log.warning("decision_failed", choice=name, times=self.faults[name], env_steps=self.model.num_timesteps, why=faults[i])
+            if skill >= 0 and self.faults[name] >= QUARANTINE and not self.env.blocked[skill]:
+                self.env.block(skill)
+                log.warning("skill_quarantined", skill=name, faults=self.faults[name], env_steps=self.model.num_timesteps)
+
+    def _still_alive(self) -> None:
+        if not self._alive():
+            raise Stopped
+
+    def _check_weights(self) -> None:
+        if not all(bool(torch.isfinite(weights).all()) for weights in self.model.policy.parameters()):
+            raise LearningFailed(
+                f"PPO diverged: weights are no longer numbers after {self.model.num_timesteps} environment steps; lower learner.learning_rate "
+                f"(now {self.settings.learning_rate:g}), or look for enormous rewards or observations",
+                self.model.num_timesteps,
+            )
+
+    # ------------------------------------------------------------ checkpoints
+
+    def _save(self) -> None:
+        numpy_state: Any = np.random.get_state(legacy=True)
+        state = {
+            "request": digest(self.request),
+            "env_steps": self.model.num_timesteps,
+            "updates": self.model._n_updates,
+            "policy": self.model.policy.state_dict(),
+            "optimizer": self.model.policy.optimizer.state_dict(),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if self.device.startswith("cuda") else [],
+            "numpy": [numpy_state[0], numpy_state[1].tolist(), *numpy_state[2:]],
+            "python": random.getstate(),
+            "seeds_drawn": self.seeds.drawn,
+            "faults": dict(self.faults),
+            "blocked": self.env.blocked.tolist(),
+            "curve": self.curve.state(),
+            "learn_s": self.learn_s,
+            "resumed": self.resumed,
+        }
+        path = checkpoint.save(self.folder, self.model.num_timesteps, state)
+        self._saved_at = self.model.num_timesteps
+        log.info("checkpoint_saved", path=str(path), env_steps=self._saved_at)
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.policy.load_state_dict(state["policy"])
+        self.model.policy.optimizer.load_state_dict(state["optimizer"])
+        self.model.num_timesteps = self._saved_at = state["env_steps"]
+        self.model._n_updates = state["updates"]
+        torch.set_rng_state(state["torch"])
+        if state["cuda"] and self.device.startswith("cuda"):
+            torch.cuda.set_rng_state_all(state["cuda"])
+        name, keys, *rest = state["numpy"]
+        np.random.set_state((name, np.array(keys, np.uint32), *rest))
+        random.setstate(state["python"])
+        self.seeds.drawn = state["seeds_drawn"]
+        self.faults = Counter(state["faults"])
+        self.env.blocked[:] = state["blocked"]
+        self.curve.restore(state["curve"])
+        self.learn_s, self.resumed = state["learn_s"], state["resumed"] + 1
+        log.info("learning_resumed", env_steps=self._saved_at, of=self.settings.env_steps, resumed=self.resumed)
+
+
+class _Watch(BaseCallback):
+    """stable-baselines3 asks after every decision; the training answers."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self._training = training
+
+    def _on_step(self) -> bool:
+        return self._training.watch()
+
+
+def digest(request: TrainingRequested) -> str:
+    """Of what a learning depends on: a checkpoint of another digest is not continued from."""
+    return hashlib.sha256(request.model_dump_json(exclude={"plan", "reason", "workers"}).encode()).hexdigest()
+
+
+def choose_device(wanted: str, policy: str) -> str:
+    """`auto` is the GPU for pictures where there is one; small networks on vectors learn faster on the CPU than across a bus to a GPU."""
+    if wanted != "auto":
+        return wanted
+    return "cuda" if policy != "MlpPolicy" and torch.cuda.is_available() else "cpu"
+
+
+THREADS = 1

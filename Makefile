@@ -1,0 +1,46 @@
+# `make demo` and `make test` work on a fresh clone with Python 3.11 and make alone.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RLGPT := $(BIN)/rlgpt
+
+.PHONY: help venv demo test lint types bench clean
+
+help:
+	@echo "make demo    install, then run RL-GPT on Mountain Car to its end, offline"
+	@echo "make test    lint, types and tests"
+	@echo "make bench   the measurements of tests/benchmarks"
+	@echo "make venv    only install, into $(VENV)"
+
+venv: $(VENV)/.installed
+
+# torch's default wheel on Linux brings CUDA libraries of several GB. TORCH_INDEX names an index with another build, such as the CPU one.
+TORCH_INDEX ?=
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: venv
+	$(RLGPT) launch mountain_car
+
+test: lint types
+	$(BIN)/python -m pytest -q
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy finds rlgpt.* through a folder of links, since the packages are mapped from top-level folders.
+types: venv
+	@mkdir -p build/typing/rlgpt
+	@for package in agents bus envs runtime scenarios; do ln -sfn ../../../$$package build/typing/rlgpt/$$package; done
+	MYPYPATH=build/typing $(BIN)/mypy -p rlgpt
+
+bench: venv
+	$(BIN)/python -m pytest -q tests/benchmarks -s -m '' --override-ini addopts=
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

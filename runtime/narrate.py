@@ -1,0 +1,126 @@
+"""What an event means to somebody who watches a run: no line, one, or a few."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rlgpt.agents.loops import RunState
+from rlgpt.bus.messages import (
+    AgentJoined,
+    AgentLeft,
+    BudgetSpent,
+    DeadLettered,
+    Message,
+    ModelAsked,
+    PlanFailed,
+    PlanProposed,
+    PlanReviewed,
+    RunFinished,
+    SkillDrafted,
+    SkillFailed,
+    SkillReviewed,
+    SkillSettled,
+    SkillTried,
+    TaskSubmitted,
+    TrainingFinished,
+    TrainingProgressed,
+    TrainingRequested,
+)
+from rlgpt.runtime.story import LAUNCHER
+from rlgpt.runtime.text import duration, percent, printable, short, steps
+
+PARTS_OF_LEARNING = 10
+
+
+def narrate(message: Message, state: RunState) -> Iterator[str]:
+    """Lines for `message`, `state` being the loops' after it."""
+    match message:
+        case TaskSubmitted():
+            yield f"task: {printable(message.task.goal)}"
+        case PlanProposed():
+            yield f"plan {message.plan}: {short(message.rationale, 200)}"
+            for number, sub_action in enumerate(message.sub_actions, start=1):
+                yield f"  {number}. [{sub_action.mode}] {sub_action.name}: {short(sub_action.purpose, 120)}"
+        case PlanFailed():
+            yield f"plan {message.plan} failed: {short(message.reason, 300)}"
+        case SkillDrafted():
+            lines = len(message.skill.source.splitlines())
+            yield f"{message.skill.name}, attempt {message.attempt}: written ({lines} lines), to be tried in {len(message.seeds)} episodes"
+        case SkillTried():
+            yield f"{message.name}, attempt {message.attempt}: {trial_words(message)}"
+        case SkillFailed():
+            yield f"{message.name}, attempt {message.attempt}: no draft: {short(message.reason, 300)}"
+        case SkillReviewed():
+            change = f" -> {short(message.change, 200)}" if message.change else ""
+            yield f"{message.name}, attempt {message.attempt}: review says {message.verdict}: {short(message.why, 200)}{change}"
+        case SkillSettled():
+            end = "accepted as a skill" if message.accepted else "left to the learner"
+            yield f"{message.name}: {end} after {message.attempts} attempt{'s' * (message.attempts != 1)} ({short(message.reason, 160)})"
+        case TrainingRequested() | TrainingProgressed() | TrainingFinished():
+            yield from _training(message, state)
+        case PlanReviewed():
+            advice = f" -> {short(message.advice, 200)}" if message.advice else ""
+            yield f"plan {message.plan}: review: {short(message.why, 240)}{advice}"
+        case RunFinished():
+            yield f"finished: {message.outcome.replace('_', ' ')}: {short(message.reason, 300)}"
+        case _:
+            yield from _besides(message)
+
+
+def trial_words(trial: SkillTried) -> str:
+    """`4 of 5 episodes succeed`, with the first error or what the failed ones ended at."""
+    if trial.error:
+        return f"could not be tried: {short(trial.error, 240)}"
+    good = sum(episode.success for episode in trial.episodes)
+    words = f"{good} of {len(trial.episodes)} episodes succeed"
+    failed = next((episode for episode in trial.episodes if not episode.success), None)
+    if failed is None:
+        return words
+    ended = short(failed.error, 160) if failed.error else failed.ended
+    return f"{words} (seed {failed.seed}: {ended} after {failed.steps} steps, at {short(failed.last, 100)})"
+
+
+def _training(message: TrainingRequested | TrainingProgressed | TrainingFinished, state: RunState) -> Iterator[str]:
+    match message:
+        case TrainingRequested():
+            skills = ", ".join(skill.name for skill in message.skills) or "none"
+            if message.controller:
+                yield f"plan {message.plan}: {message.controller} plays whole episodes; nothing is learned"
+            else:
+                shaping = f"; shaping {short(message.shaping, 100)}" if message.shaping else ""
+                primitives = ", ".join(message.primitives) or "all"
+                amount = f"{steps(message.learner.env_steps)} environment steps"
+                yield f"plan {message.plan}: learning for {amount}; skills: {skills}; primitive actions: {primitives}{shaping}"
+        case TrainingProgressed(point=point):
+            plan = state.plans.get(message.plan)
+            budget = plan.training.learner.env_steps if plan and plan.training else 0
+            before = plan.curve[-2].env_steps if plan and len(plan.curve) > 1 else 0
+            if budget and point.env_steps * PARTS_OF_LEARNING // budget > before * PARTS_OF_LEARNING // budget:
+                yield (
+                    f"  {steps(point.env_steps)} of {steps(budget)} steps: success {point.success_rate:.0%}, "
+                    f"return {point.mean_return:.1f}, {point.steps_per_s:,.0f} steps/s"
+                )
+        case TrainingFinished():
+            if message.failure:
+                yield f"plan {message.plan}: no policy: {short(message.failure, 300)}"
+            if message.score:
+                score = message.score
+                took = f"learned in {duration(message.learn_s)}, evaluated in {duration(message.evaluate_s)} on {message.device}"
+                yield f"plan {message.plan}: success {percent(score)} in {score.episodes} held-out episodes ({score.actions}); {took}"
+
+
+def _besides(message: Message) -> Iterator[str]:
+    match message:
+        case ModelAsked() if message.outcome not in ("answered", "repaired"):
+            yield f"question {message.key} to {message.model}: {message.outcome}"
+        case BudgetSpent():
+            yield f"budget spent: {message.budget}: {message.used:g} of {message.limit:g}"
+        case DeadLettered():
+            words = f"given up: event {message.seq} ({message.type}) by {message.consumer} after {message.attempts} attempts"
+            yield f"{words}: {short(message.reason, 200)}"
+        case AgentLeft(reason="lost") if message.role != LAUNCHER:
+            yield f"lost: {message.name} does not answer any more"
+        case AgentJoined() if message.role != LAUNCHER:
+            yield f"joined: {message.name} ({message.role}, process {message.pid})"
+        case _:
+            return

@@ -1,0 +1,189 @@
+"""Watching a run: a live picture at a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from rlgpt.agents.progress import Attempt, Inner, PlanState
+from rlgpt.bus.messages import Message
+from rlgpt.runtime.narrate import narrate, trial_words
+from rlgpt.runtime.story import Story
+from rlgpt.runtime.text import duration, money, percent, short, sparkline, steps
+
+REFRESH_S = 0.25
+
+
+@dataclass(frozen=True)
+class ProcessLine:
+    """One process of the picture. `state`: starting, up, lost, down, or attached."""
+
+    name: str
+    state: str
+    restarts: int = 0
+    peak_kb: int = 0
+
+
+class View(Protocol):
+    """What a launcher shows a run in. `event` for each event, `refresh` as often as it likes."""
+
+    def note(self, words: str) -> None: ...
+    def event(self, message: Message, story: Story) -> None: ...
+    def refresh(self, story: Story, processes: Mapping[str, ProcessLine]) -> None: ...
+    def close(self) -> None: ...
+
+
+class PlainView:
+    """Line by line, for pipes, files and CI."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.began = time.monotonic()
+
+    def note(self, words: str) -> None:
+        self.console.print(Text(f"{time.monotonic() - self.began:7.1f} s  {words}"), soft_wrap=True)
+
+    def event(self, message: Message, story: Story) -> None:
+        for line in narrate(message, story.state):
+            self.note(line)
+
+    def refresh(self, story: Story, processes: Mapping[str, ProcessLine]) -> None:
+        """Lines say it all."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class LiveView:
+    """A picture that is redrawn: plans with their attempts and verdicts, the learning curve, processes, cost."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.began = self.drawn = time.monotonic()
+        self.notes: list[str] = []
+        self.live = Live(console=console, auto_refresh=False, vertical_overflow="ellipsis")
+        self.live.start()
+
+    def note(self, words: str) -> None:
+        self.notes = [*self.notes[-2:], words]
+
+    def event(self, message: Message, story: Story) -> None:
+        """The picture is drawn from the state; an event alone adds nothing."""
+
+    def refresh(self, story: Story, processes: Mapping[str, ProcessLine]) -> None:
+        if time.monotonic() - self.drawn >= REFRESH_S:
+            self.drawn = time.monotonic()
+            self.live.update(self.picture(story, processes), refresh=True)
+
+    def close(self) -> None:
+        self.live.stop()
+
+    def picture(self, story: Story, processes: Mapping[str, ProcessLine]) -> RenderableType:
+        notes = [Text(f"· {short(words, 160)}", style="dim") for words in self.notes]
+        return Group(plan_tree(story), *notes, _processes(processes), _bill(story, time.monotonic() - self.began))
+
+
+def plan_tree(story: Story) -> RenderableType:
+    """Every plan; the last one with its sub-actions, attempts, learning and verdicts, the earlier ones in a line."""
+    state = story.state
+    if state.submitted is None:
+        return Text("starting …", style="dim")
+    tree = Tree(Text.assemble((state.task.name, "bold"), f"  {short(state.task.goal, 120)}  ", (state.task.mode, "cyan")))
+    last = max(state.plans, default=0)
+    for number, plan in state.plans.items():
+        branch = tree.add(_plan_line(plan))
+        if number == last:
+            for inner in plan.inner.values():
+                _sub_action(branch, inner)
+            _learning(branch, plan)
+    if state.finished:
+        tree.add(Text(f"{state.finished.outcome.replace('_', ' ')}: {short(state.finished.reason, 160)}", style="bold"))
+    elif not state.plans:
+        tree.add(Text("the slow agent plans …", style="dim"))
+    return tree
+
+
+def _plan_line(plan: PlanState) -> Text:
+    line = Text(f"plan {plan.number}", style="bold")
+    if plan.failure:
+        line.append(f"  {short(plan.failure, 140)}", style="red")
+    elif plan.result and plan.result.score:
+        line.append(f"  success {percent(plan.result.score)}", style="green")
+    elif plan.proposal:
+        line.append(f"  {short(plan.proposal.rationale, 140)}", style="not bold dim")
+    return line
+
+
+def _sub_action(branch: Tree, inner: Inner) -> None:
+    settled = inner.settled
+    mark, style = ("✓", "green") if settled and settled.accepted else ("→ rl", "yellow") if settled else ("…", "dim")
+    if inner.spec.mode == "rl":
+        mark, style = "·", "dim"
+    line = Text.assemble(f"[{inner.spec.mode}] ", (inner.spec.name, "cyan"), f"  {short(inner.spec.purpose, 90)}  ", (mark, style))
+    leaf = branch.add(line)
+    for attempt in inner.attempts:
+        leaf.add(_attempt(attempt))
+
+
+def _attempt(attempt: Attempt) -> Text:
+    line = Text(f"attempt {attempt.number}: ")
+    if attempt.failure:
+        return line.append(short(attempt.failure, 140), style="red")
+    if attempt.trial is None:
+        return line.append("being tried …" if attempt.draft else "being written …", style="dim")
+    line.append(short(trial_words(attempt.trial), 160), style="green" if attempt.trial.success else "red")
+    if attempt.review:
+        line.append(f"  {attempt.review.verdict}: {short(attempt.review.why, 120)}", style="italic")
+    return line
+
+
+def _learning(branch: Tree, plan: PlanState) -> None:
+    if plan.training is None:
+        return
+    if plan.training.controller:
+        leaf = branch.add(Text(f"{plan.training.controller} plays"))
+    else:
+        budget, point = plan.training.learner.env_steps, plan.curve[-1] if plan.curve else None
+        done = point.env_steps if point else 0
+        leaf = branch.add(Text.assemble("learning  ", (sparkline(plan.curve), "magenta"), f"  {steps(done)} of {steps(budget)} steps"))
+        if point:
+            used = ", ".join(f"{name} {share:.0%}" for name, share in sorted(point.usage.items(), key=lambda item: -item[1])[:5])
+            words = f"success {point.success_rate:.0%}, return {point.mean_return:.1f}, {point.steps_per_s:,.0f} steps/s"
+            leaf.add(Text(f"{words}{'; ' if used else ''}{used}", style="dim"))
+        if plan.resumed:
+            leaf.add(Text(f"continued from a checkpoint {plan.resumed} time{'s' * (plan.resumed != 1)}", style="dim"))
+    if plan.result:
+        bad = plan.result.failure
+        words = f"no policy: {short(bad, 140)}" if bad else f"success {percent(plan.result.score)} on held-out seeds"
+        branch.add(Text(words, style="red" if bad else "bold green"))
+    if plan.review:
+        branch.add(Text(f"review: {short(plan.review.why, 160)}", style="italic"))
+
+
+def _processes(processes: Mapping[str, ProcessLine]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    styles = {"up": "green", "attached": "green", "starting": "dim", "lost": "yellow", "down": "red"}
+    cells = []
+    for line in processes.values():
+        memory = f" {line.peak_kb // 1024} MB" if line.peak_kb else ""
+        restarts = f" ({line.restarts} restarts)" if line.restarts else ""
+        cells.append(Text.assemble(f"{line.name} ", (f"{line.state}{memory}{restarts}", styles.get(line.state, ""))))
+    for row in range(0, len(cells), 4):
+        table.add_row(*cells[row : row + 4])
+    return Panel(table, title="processes", title_align="left", border_style="dim", expand=False)
+
+
+def _bill(story: Story, seconds: float) -> Text:
+    spent = story.state.spent
+    asked = f"{len(spent.questions)} questions ({len(spent.live)} live), {spent.tokens:,} tokens, {money(spent.usd, spent.unpriced)}"
+    used = f"{steps(spent.trial_steps)} trial + {steps(spent.learning_steps)} learning steps"
+    return Text(f"{duration(seconds)} · {used} · {asked}", style="dim")

@@ -1,0 +1,105 @@
+"""Small environments for tests, registered when this module is imported: `worlds:Corridor-v0` and others."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+
+class Corridor(gymnasium.Env):
+    """Walk from `start` to cell 5: action 1 goes right, 0 left, 2 stays; every step costs 1, arriving ends the episode with +10."""
+
+    observation_space = spaces.Box(-100.0, 100.0, (2,), np.float32)
+    action_space = spaces.Discrete(3)
+
+    def __init__(self, goal: int = 5) -> None:
+        self.goal = goal
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.at, self.t = 0, 0
+        return self._obs(), {"at": 0}
+
+    def step(self, action: Any):
+        self.at += {0: -1, 1: 1, 2: 0}[int(action)]
+        self.t += 1
+        arrived = self.at >= self.goal
+        return self._obs(), 10.0 if arrived else -1.0, arrived, False, {"at": self.at}
+
+    def _obs(self):
+        return np.array([self.at, self.t], np.float32)
+
+
+class Structured(Corridor):
+    """The same, its observation a Dict with a picture, a Tuple, and a text that no learner can take."""
+
+    observation_space = spaces.Dict(
+        {
+            "picture": spaces.Box(0, 255, (4, 4, 3), np.uint8),
+            "pair": spaces.Tuple((spaces.Discrete(1000), spaces.MultiDiscrete([3, 4]))),
+            "words": spaces.Text(20),
+        }
+    )
+
+    def _obs(self):
+        picture = np.full((4, 4, 3), self.t % 256, np.uint8)
+        return {"picture": picture, "pair": (max(0, self.at), np.array([1, 2])), "words": f"at {self.at}"}
+
+
+class Pictures(Corridor):
+    """64x64x3 bytes."""
+
+    observation_space = spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+    def _obs(self):
+        return np.full((64, 64, 3), self.t % 256, np.uint8)
+
+
+class Lucky(Corridor):
+    """Not deterministic: the seed is ignored."""
+
+    def _obs(self):
+        return np.array([self.at, np.random.default_rng().normal()], np.float32)
+
+
+class Odd(Corridor):
+    """Fails in a way `what` says: its action 2 is the trigger."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.what, self.armed = what, False
+
+    def step(self, action: Any):
+        # Its own warm-up must not set it off.
+        self.armed |= self.np_random_seed not in (0, *range(1, 500))
+        if int(action) == 2 and self.armed:
+            if self.what == "raise":
+                raise RuntimeError("the axle broke")
+            if self.what == "nan":
+                return np.array([np.nan, 0], np.float32), 0.0, False, False, {}
+            if self.what == "hang":
+                time.sleep(1000)
+        return super().step(int(action) % 2 if int(action) == 2 else action)
+
+
+class Vector(Corridor):
+    """MultiDiscrete actions: [how, repeat]."""
+
+    action_space = spaces.MultiDiscrete([3, 2])
+
+    def step(self, action: Any):
+        return super().step(int(action[0]))
+
+
+class Speech(Corridor):
+    """Actions nobody here can take."""
+
+    action_space = spaces.Text(5)
+
+
+for entry in (Corridor, Structured, Pictures, Lucky, Odd, Vector, Speech):
+    gymnasium.register(f"{entry.__name__}-v0", entry, max_episode_steps=50)

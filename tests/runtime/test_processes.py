@@ -1,0 +1,143 @@
+"""The life and death of a run's processes, with real ones."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import ENDLESS, QUICK, Rlgpt, learning, processes_of, sets, story, until
+
+from rlgpt.runtime.run import RunFolder
+
+
+def pid_of(run: RunFolder, name: str) -> int:
+    found = [pid for pid, command in processes_of(run.path).items() if f"--name {name} " in command]
+    assert len(found) == 1, f"{name}: {found}"
+    return found[0]
+
+
+def test_run_goes_to_its_end_and_leaves_no_process_and_a_summary(rlgpt: Rlgpt):
+    status, said = rlgpt("launch", "mountain_car", *sets(*QUICK))
+    run = RunFolder.find(rlgpt.folder / "runs", "latest")
+    assert status == 1, said
+    assert processes_of(run.path) == {}
+    assert "below target" in said
+    assert "1,024 learning" in said
+    assert str(run.path) in said
+    for name in ("broker", "slow", "fast", "trainer-1", "launcher"):
+        assert (run.logs / f"{name}.jsonl").exists()
+        assert f"{name} " in said.partition("memory")[2]
+
+
+def test_kill_9_of_the_launcher_leaves_no_process_behind_and_the_run_can_be_resumed(rlgpt: Rlgpt):
+    launcher, run = rlgpt.launch(*ENDLESS)
+    until("learning", learning(run))
+    assert len(processes_of(run.path)) >= 5
+    launcher.kill()
+    launcher.wait()
+    until("every process is gone", lambda: processes_of(run.path) == {})
+    assert not run.running
+    steps = max(point.env_steps for plan in story(run).state.plans.values() for point in plan.curve)
+
+    resumed = rlgpt.start("resume", "latest")
+    until(
+        "learning goes on from the checkpoint",
+        lambda: any(plan.resumed and plan.curve[-1].env_steps > steps for plan in story(run).state.plans.values()),
+    )
+    resumed.send_signal(signal.SIGINT)
+    assert resumed.wait(20) == 130
+    assert processes_of(run.path) == {}
+
+
+def test_ctrl_c_ends_every_process_and_says_how_to_go_on(rlgpt: Rlgpt):
+    launcher, run = rlgpt.launch(*ENDLESS)
+    until("learning", learning(run))
+    launcher.send_signal(signal.SIGINT)
+    said, _ = launcher.communicate(timeout=30)
+    assert launcher.returncode == 130
+    assert processes_of(run.path) == {}
+    assert f"rlgpt resume {run.name}" in said
+    assert "interrupted" in said
+
+
+def test_ctrl_c_in_the_first_moment_ends_everything_too(rlgpt: Rlgpt):
+    launcher, run = rlgpt.launch(*ENDLESS)
+    launcher.send_signal(signal.SIGINT)
+    launcher.communicate(timeout=30)
+    assert launcher.returncode == 130
+    assert processes_of(run.path) == {}
+
+
+@pytest.mark.parametrize("victim", ["trainer-1", "broker", "slow"])
+def test_killed_process_is_started_again_and_the_run_reaches_its_end(rlgpt: Rlgpt, victim: str):
+    launcher, run = rlgpt.launch(*QUICK, "trainer.env_steps=6144")
+    until("learning", learning(run))
+    os.kill(pid_of(run, victim), signal.SIGKILL)
+    said, _ = launcher.communicate(timeout=90)
+    assert launcher.returncode == 1, said
+    assert f"{victim} " in said
+    assert "(1 restarts)" in said
+    assert story(run).state.spent.learning_steps == 6144
+
+
+def test_process_that_keeps_dying_ends_the_run_with_status_4_and_its_name(rlgpt: Rlgpt):
+    launcher, run = rlgpt.launch(*ENDLESS, "processes.restarts=0")
+    until("learning", learning(run))
+    os.kill(pid_of(run, "fast"), signal.SIGKILL)
+    said, _ = launcher.communicate(timeout=30)
+    assert launcher.returncode == 4
+    assert "fast was ended by SIGKILL, after 0 restarts (processes.restarts)" in said
+    assert processes_of(run.path) == {}
+
+
+def test_role_that_cannot_start_ends_the_run_at_once_with_status_4_and_its_reason(rlgpt: Rlgpt, tmp_path: Path):
+    broken = tmp_path / "broken" / "stable_baselines3"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('libcudart.so.13 is missing')\n")
+    rlgpt.environ["PYTHONPATH"] = str(broken.parent)
+    status, said = rlgpt("launch", "mountain_car", *sets(*QUICK))
+    assert status == 4
+    assert "trainer-1 cannot start" in said
+    assert "libcudart.so.13 is missing" in said
+    run = RunFolder.find(rlgpt.folder / "runs", "latest")
+    assert processes_of(run.path) == {}
+    assert "libcudart.so.13 is missing" in (run.logs / "trainer-1.err").read_text()
+
+
+def test_second_launcher_of_the_same_run_is_refused(rlgpt: Rlgpt):
+    launcher, run = rlgpt.launch(*ENDLESS)
+    status, said = rlgpt("resume", run.name)
+    assert status == 2
+    assert f"{run.name} is running already (launcher: process {launcher.pid})" in said
+    assert launcher.poll() is None
+
+
+def test_finished_run_is_not_run_again_by_resume(rlgpt: Rlgpt):
+    first, _ = rlgpt("launch", "mountain_car", *sets(*QUICK))
+    run = RunFolder.find(rlgpt.folder / "runs", "latest")
+    events = story(run).seq
+    status, said = rlgpt("resume")
+    assert (first, status) == (1, 1)
+    assert "below target" in said
+    assert story(run).seq == events
+
+
+def test_spent_minutes_end_the_run_with_status_3_though_nothing_else_happens(rlgpt: Rlgpt):
+    status, said = rlgpt("launch", "mountain_car", *sets(*ENDLESS, "budgets.minutes=0.1"))
+    assert status == 3, said
+    assert "budget spent" in said
+
+
+def test_keys_reach_those_who_ask_models_and_nobody_else(rlgpt: Rlgpt):
+    rlgpt.environ |= {"OPENAI_API_KEY": "sk-not-a-real-key-1234567890", "AWS_SECRET_ACCESS_KEY": "other-secret-0987", "PRIVATE_NOTE": "n"}
+    launcher, run = rlgpt.launch("llm.model=some-model", "llm.base_url=https://models.invalid/v1", "llm.timeout_s=5")
+    names = ("broker", "slow", "fast", "critic", "rollout-1", "trainer-1")
+    until("all processes", lambda: all((run.logs / f"{name}.jsonl").exists() for name in names))
+    environs = {name: Path(f"/proc/{pid_of(run, name)}/environ").read_text() for name in names}
+    launcher.send_signal(signal.SIGINT)
+    launcher.communicate(timeout=30)
+    assert {name for name, environ in environs.items() if "sk-not-a-real-key" in environ} == {"slow", "fast", "critic"}
+    assert not any("other-secret" in environ or "PRIVATE_NOTE" in environ for environ in environs.values())
+    for path in run.path.rglob("*"):
+        if path.is_file():
+            assert b"sk-not-a-real-key" not in path.read_bytes(), path

@@ -33,6 +33,10 @@ FOLD_DEADLINE_S = 60.0
 """How long an event in hand may wait for the history before it; the broker sends 50,000 events a second and more."""
 
 
+RETRY_S, LONGEST_RETRY_S = 0.1, 10.0
+"""Wait before an event whose handler raised is handed out again: the first one, doubled each time, and the longest."""
+
+
 def handles(*types: type[Message]) -> Callable[[H], H]:
     """Mark an async method as the handler of these message types."""
 
@@ -162,7 +166,7 @@ class Agent:
             raise  # closing the bus gives it to somebody else, or keeps it for our next start
         except Exception as error:
             self.log.exception("handler_failed", seq=delivery.seq, type=delivery.envelope.type, attempt=delivery.attempt)
-            delivery.nack(f"{type(error).__name__}: {error}")
+            delivery.nack(f"{type(error).__name__}: {error}", delay_s=min(RETRY_S * 2 ** (delivery.attempt - 1), LONGEST_RETRY_S))
         finally:
             structlog.contextvars.unbind_contextvars("cause")
             self._handling = None

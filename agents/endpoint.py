@@ -47,7 +47,7 @@ class Backoff:
     def wait_s(self, repeated: int, retry_after_s: float | None) -> float | None:
         """The wait before repetition number `repeated` (from 1); None: not worth waiting for."""
         spread = random.uniform(0.5, 1.5)  # noqa: S311 - no secret, only so that processes do not come back all at once
-        own = min(self.first_s * 2.0 ** float(repeated - 1), self.most_s) * spread
+        own = min(self.first_s * (1 << min(repeated - 1, 20)), self.most_s) * spread
         if retry_after_s is None:
             return own
         return max(own, retry_after_s) if retry_after_s <= self.longest_s else None

@@ -35,7 +35,6 @@ def plan_fields(state: RunState, number: int) -> dict[str, str]:
         "card": _card(state).text,
         "procedure": render(procedure, **_strings(limits)),
         "skill_steps": str(task.loops.skill_steps),
-        "expressions": render("expressions"),
         "earlier": _section("Earlier plans of this run", words.plans(state)),
         "number": str(number),
         "plans": str(state.plan_limit),
@@ -56,19 +55,21 @@ def skill_fields(state: RunState, plan: PlanState, inner: Inner) -> dict[str, st
         "card": _card(state).text,
         "trial_episodes": str(task.loops.trial_episodes),
         "test": inner.spec.success,
-        "expressions": render("expressions"),
         "rules": "\n\n".join(part for part in (render("skill_rules", **rules), words.library(plan.skills)) if part),
         "plan": _section("The plan it belongs to", words.plan(plan)),
         "attempts": _section("Earlier attempts", words.attempts(inner)),
         "number": str(len(inner.attempts) + 1),
         "attempts_allowed": str(task.loops.attempts),
     }
-    return fields if is_controller else {**fields, "max_steps": steps}
+    if is_controller:
+        return fields
+    learner = "becomes one choice of a learner, which learns when a call pays"
+    use = "can be called by the controller, the routine that plays whole episodes" if task.mode == "code-only" else learner
+    return {**fields, "max_steps": steps, "use": f"{use}, in any situation of an episode and also several times"}
 
 
 def set_up_fields(state: RunState, plan: PlanState) -> dict[str, str]:
     task, card = state.task, _card(state)
-    primitives = task.environment.actions if card.kind == "Discrete" else ()
     bounds = "; ".join(f"`{name}` {getattr(task.trainer, name):g} ({low:g} to {high:g})" for name, (low, high) in PPO_BOUNDS.items())
     return {
         "goal": task.goal,
@@ -77,10 +78,11 @@ def set_up_fields(state: RunState, plan: PlanState) -> dict[str, str]:
         "plan": words.plan(plan),
         "env_steps": f"{task.trainer.env_steps:,}",
         "skills": _names(plan.skills),
-        "primitives": _listed(primitives) or "not named one by one here, so leave the list empty",
+        "primitives": _listed(card.actions) or "not named one by one here, so leave the list empty",
         "ppo": f"what is set, and in brackets the bounds: {bounds}.",
-        "expressions": render("expressions"),
-        "earlier": _section("Earlier plans of this run", "\n\n".join(words.plan(p) for p in state.plans.values() if p.number < plan.number)),
+        "earlier": _section(
+            "Earlier plans of this run", "\n\n".join(words.plan(p) for p in state.plans.values() if p.number < plan.number)
+        ),
     }
 
 

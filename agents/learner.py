@@ -14,7 +14,7 @@ from rlgpt.agents.evaluation import Evaluation, Played, Player, controller, samp
 from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
 from rlgpt.envs.options import ActionsUnsupported
-from rlgpt.envs.pool import WorkerPool, replay
+from rlgpt.envs.pool import Replayer, WorkerPool
 
 log = structlog.get_logger()
 
@@ -126,7 +126,8 @@ def _evaluate(request: TrainingRequested, finished: TrainingFinished, player: Pl
 def _verified(request: TrainingRequested, played: Sequence[Played], alive: Alive) -> bool | None:
     if not request.environment.deterministic:
         return None
-    return verify(played, lambda seed, actions: replay(request.environment, request.success, seed, actions), alive)
+    with Replayer(request.environment, request.success) as replayer:
+        return verify(played, replayer.replay, alive)
 
 
 def _environments(request: TrainingRequested) -> int:

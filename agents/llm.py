@@ -107,7 +107,9 @@ class Questioner:
             self.transcript.add(line)
         if line is not None:
             return self._replay(line, sha256, answer, check)
-        demand = Demand(key, answer, cast("Callable[[BaseModel], None] | None", check), self.settings.repairs, self.transcript.redactor.text)
+        demand = Demand(
+            key, answer, cast("Callable[[BaseModel], None] | None", check), self.settings.repairs, self.transcript.redactor.text
+        )
         asked = Line(
             key=key, role=self.role, model=self.settings.model, outcome="", system=system, question=question, question_sha256=sha256
         )
@@ -170,7 +172,8 @@ class Questioner:
         try:
             if problem := problem_with(self.settings):
                 raise problem
-            partner = _Conversation(self._connected(), tally, self.role, line.system, demand.answer)
+            # In a thread: importing AutoGen takes seconds on a busy machine, in which this process should still be able to stop.
+            partner = _Conversation(await asyncio.to_thread(self._connected), tally, self.role, line.system, demand.answer)
             async with asyncio.timeout(deadline):
                 found = await interview(partner, line.question, pictures, demand, replies)
             outcome = "answered" if len(replies) == 1 else "repaired"
@@ -196,8 +199,13 @@ class Questioner:
         from rlgpt.agents.endpoint import Backoff, Endpoint
 
         if self._endpoint is None:
-            self._endpoint = Endpoint(self.settings, self._backoff or Backoff(), self.transcript.redactor)
-            self._endpoint.client = _config(self.settings, key_of(self.settings), self._endpoint).create()
+            endpoint = Endpoint(self.settings, self._backoff or Backoff(), self.transcript.redactor)
+            try:
+                endpoint.client = _config(self.settings, key_of(self.settings), endpoint).create()
+            except Exception as error:
+                # A provider's package that does not fit, an address that is none: whatever an SDK finds wrong when it is set up.
+                raise RequestFailed("unusable", f"provider {self.settings.provider!r} cannot be set up: {error}") from error
+            self._endpoint = endpoint
         return self._endpoint
 
     # ------------------------------------------------------------ accounts

@@ -34,8 +34,8 @@ PROVIDERS: dict[str, Provider] = {
 
 def is_loopback(url: str | None) -> bool:
     """Whether an address is on this machine."""
-    host = urlsplit(url or "").hostname or ""
     try:
+        host = urlsplit(url or "").hostname or ""
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
@@ -64,6 +64,8 @@ def problem_with(settings: Model, environ: Mapping[str, str] | None = None) -> R
             f"provider {settings.provider!r} needs the package {provider.package!r}: pip install 'autogen[{settings.provider}]'"
             f" (or use the provider's OpenAI-compatible endpoint: provider: openai, base_url: ...)",
         )
+    if settings.provider == "gemini" and settings.base_url:
+        return RequestFailed("unusable", "provider 'gemini' takes no base_url; for an OpenAI-compatible endpoint say provider: openai")
     name = key_variable(settings)
     key = key_of(settings, environ)
     if name and key is None:

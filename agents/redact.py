@@ -12,8 +12,8 @@ MARK = "[redacted]"
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
 # What providers' keys look like, for one that reaches us by another way than our own settings (an endpoint's error text, a model's answer).
 _SECRET_SHAPE = re.compile(r"\b(sk-[A-Za-z0-9_\-]{16,}|AIza[A-Za-z0-9_\-]{30,}|gh[pousr]_[A-Za-z0-9]{30,})|(?<=Bearer )[A-Za-z0-9_.\-]{8,}")
-_SHORTEST = 6
-"""A shorter 'secret' is not one, and hiding it would tear words apart."""
+_SHORTEST, _SHORTEST_UNASKED = 6, 12
+"""Characters. A shorter 'secret' is not one, and hiding it would tear words apart; nobody vouches for what is found by its name alone."""
 
 
 class Redactor:
@@ -23,7 +23,7 @@ class Redactor:
         found = os.environ if environ is None else environ
         self._secrets: set[str] = set()
         for name, value in found.items():
-            if _SECRET_NAME.search(name) and not value.startswith("/"):
+            if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_UNASKED and not value.startswith("/"):
                 self.hide(value)
 
     def hide(self, secret: str) -> None:

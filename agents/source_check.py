@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -81,13 +83,15 @@ def check_expression(text: str, what: str) -> None:
 
 def check_name(name: str, what: str) -> None:
     """`name` is a Python identifier in lower case. Raises AnswerRejected."""
-    if not (name.isascii() and name.isidentifier() and name == name.lower() and name[0] != "_" and len(name) <= 64):
+    if keyword.iskeyword(name):
+        raise AnswerRejected(f"{what} {name!r} is a keyword of Python and cannot name a function")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise AnswerRejected(f"{what} {name!r} must be a Python name in lower_case, at most 64 characters, such as 'open_the_gate'")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """The nearest of the known names in words, empty if none is near."""
-    found = get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+    found = get_close_matches(name, sorted(known), n=1)
     return f" (nearest: `{found[0]}`)" if found else ""
 
 

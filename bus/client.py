@@ -51,6 +51,7 @@ __all__ = [
 log = structlog.get_logger()
 
 CALL_BYTES = 4 * 1024 * 1024  # envelopes journalled in one transaction
+ONE = Call([b""])  # stands for any single envelope
 ASK_S = 10.0  # deadline of what the broker answers at once
 
 
@@ -134,11 +135,17 @@ class BusClient:
 
     def publish_nowait(self, *envelopes: Envelope, timeout_s: float = 30.0) -> None:
         """Hand events over without waiting; blocks while the window is full. What goes wrong is raised by the next call, or by `flush`."""
-        self._raise_background()
-        deadline = time.monotonic() + timeout_s
-        for call in self.calls(envelopes, None):
-            call.awaited = False
-            self._enqueue(call, deadline)
+        raws = [encode(envelope) for envelope in envelopes]
+        session = self._session
+        with self._link.lock:
+            if session.background:
+                error, session.background = session.background, None
+                raise error
+            for raw in raws:
+                if session.unacknowledged >= self._window or session.fatal:
+                    self._wait_for_room(timeout_s)
+                session.publish_nowait(raw)
+        self._link.wake()
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything handed over is acknowledged. Raises PublishTimeout, or what went wrong in the background."""
@@ -161,12 +168,12 @@ class BusClient:
         for envelope in envelopes:
             raw = encode(envelope)
             if raws and (len(raws) >= most or size + len(raw) > CALL_BYTES):
-                yield Call(raws, fence)
+                yield Call(raws, fence, size)
                 raws, size = [], 0
             raws.append(raw)
             size += len(raw)
         if raws:
-            yield Call(raws, fence)
+            yield Call(raws, fence, size)
 
     def has_room(self, call: Call) -> bool:
         """Whether the window takes it (an empty window takes anything)."""
@@ -174,16 +181,21 @@ class BusClient:
         return not unacknowledged or unacknowledged + len(call.raws) <= self._window
 
     def _enqueue(self, call: Call, deadline: float) -> None:
-        session = self._session
         with self._link.lock:
-            if not self.has_room(call):
-                self._link.changed.wait_for(lambda: self.has_room(call) or session.fatal, max(0.0, deadline - time.monotonic()))
-            if session.fatal:
-                raise session.fatal
-            if not self.has_room(call):
-                raise PublishTimeout(f"the window of {self._window} unacknowledged events at {self.address} stayed full")
-            session.publish(call)
+            if not self.has_room(call) or self._session.fatal:
+                self._wait_for_room(deadline - time.monotonic(), call)
+            self._session.publish(call)
         self._link.wake()
+
+    def _wait_for_room(self, timeout_s: float, call: Call = ONE) -> None:
+        """Under the lock."""
+        session = self._session
+        self._link.wake()
+        self._link.changed.wait_for(lambda: self.has_room(call) or session.fatal, max(0.0, timeout_s))
+        if session.fatal:
+            raise session.fatal
+        if not self.has_room(call):
+            raise PublishTimeout(f"the window of {self._window} unacknowledged events at {self.address} stayed full")
 
     def _raise_background(self) -> None:
         with self._link.lock:

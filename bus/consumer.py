@@ -10,8 +10,9 @@ import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from rlgpt.bus.journal import ConsumerRow
+from rlgpt.bus.journal import ConsumerRow, OpenEntry
 
 MAX_CREDIT = 4096
 IN_FLIGHT_BYTES = 8 * 1024 * 1024  # a member is given no more than this at a time, but always one event
@@ -58,6 +59,14 @@ class Lease:
 
 
 @dataclass(slots=True, eq=False)
+class Batch:
+    """What one turn delivers to one subscription: [seq, attempt, envelope] each."""
+
+    events: list[list[Any]] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(slots=True, eq=False)
 class Member:
     """A subscription of a client, over its connection `peer`. `in_flight` was given and not answered: (seq, attempt) -> bytes."""
 
@@ -68,6 +77,7 @@ class Member:
     touch_s: float | None
     in_flight: dict[tuple[int, int], int] = field(default_factory=dict)
     size: int = 0
+    batch: Batch = field(default_factory=Batch)
 
     def is_free(self) -> bool:
         return len(self.in_flight) < self.credit and (self.size < IN_FLIGHT_BYTES or not self.in_flight)
@@ -109,16 +119,18 @@ class Consumer:
         consumer = cls(row.name, row.topics, row.position, row.max_attempts)
         consumer.dirty = False
         for owner, leases in row.open.items():
-            for seq, attempt, failures in leases:
+            for entry in leases:
+                seq, attempt, failures = (entry, 1, 0) if isinstance(entry, int) else entry
                 consumer.open[seq] = Lease(attempt, failures, owner)
                 if not owner:
                     heapq.heappush(consumer._waiting, (0.0, seq))
         return consumer
 
     def row(self) -> ConsumerRow:
-        held: dict[str, list[list[int]]] = {}
+        held: dict[str, list[OpenEntry]] = {}
         for seq, lease in self.open.items():
-            held.setdefault(lease.owner, []).append([seq, lease.attempt, lease.failures])
+            plain = lease.attempt == 1 and not lease.failures
+            held.setdefault(lease.owner, []).append(seq if plain else [seq, lease.attempt, lease.failures])
         return ConsumerRow(self.name, self.topics.patterns, self.position, self.max_attempts, held)
 
     # ---------------------------------------------------------------- members
@@ -131,6 +143,8 @@ class Consumer:
 
     def next_member(self) -> Member | None:
         """The next one in turn that has credit."""
+        if len(self.members) == 1:
+            return self.members[0] if self.members[0].is_free() else None
         for _ in range(len(self.members)):
             member = self.members[0]
             self.members.rotate(-1)

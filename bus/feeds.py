@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rlgpt.bus.consumer import IN_FLIGHT_BYTES, Consumer, Topics
+from rlgpt.bus.consumer import IN_FLIGHT_BYTES, Batch, Consumer, Member, Topics
 from rlgpt.bus.journal import Row
 from rlgpt.bus.log import Log
 from rlgpt.bus.turn import Outcome
@@ -29,6 +29,7 @@ class Watcher:
     credit: int
     unseen: deque[tuple[int, int]] = field(default_factory=deque)
     size: int = 0
+    batch: Batch = field(default_factory=Batch)
 
     def is_free(self) -> bool:
         return len(self.unseen) < self.credit and (self.size < IN_FLIGHT_BYTES or not self.unseen)
@@ -39,8 +40,7 @@ class Feeds:
         self._log = log
         self._consumers = consumers
         self.watchers: list[Watcher] = []
-        self._batches: dict[tuple[bytes, int], list[Any]] = {}
-        self._sizes: dict[tuple[bytes, int], int] = {}
+        self._batches: list[tuple[bytes, Member | Watcher]] = []  # those that have something in this turn
 
     def seen(self, client: Client, sub: int, seq: int) -> None:
         """A watcher has looked at everything up to `seq`."""
@@ -55,10 +55,9 @@ class Feeds:
             again |= self._feed(consumer, now, out)
         for watcher in self.watchers:
             again |= self._show(watcher, out)
-        for (peer, sub), events in self._batches.items():
-            out.send(peer, {"op": "deliver", "sub": sub, "events": events})
+        for peer, to in self._batches:
+            _send(peer, to, out)
         self._batches.clear()
-        self._sizes.clear()
         return again
 
     def _feed(self, consumer: Consumer, now: float, out: Outcome) -> bool:
@@ -88,7 +87,7 @@ class Feeds:
         if member is None:
             return False
         attempt = consumer.hand_out(row[0], len(row[2]), member, now)
-        self._add(member.peer, member.sub, [row[0], attempt, row[2]], out)
+        self._add(member.peer, member, row, attempt, out)
         return True
 
     def _show(self, watcher: Watcher, out: Outcome) -> bool:
@@ -105,18 +104,21 @@ class Feeds:
                         return False
                     watcher.unseen.append((row[0], len(row[2])))
                     watcher.size += len(row[2])
-                    self._add(watcher.client.peer, watcher.sub, [row[0], 0, row[2]], out)
+                    self._add(watcher.client.peer, watcher, row, 0, out)
                 watcher.position = row[0]
             limit *= 2
         return True
 
-    def _add(self, peer: bytes, sub: int, event: list[Any], out: Outcome) -> None:
-        key = (peer, sub)
-        batch = self._batches.setdefault(key, [])
-        size = self._sizes.get(key, 0) + len(event[2])
-        if batch and (len(batch) >= BATCH_EVENTS or size > BATCH_BYTES):
-            out.send(peer, {"op": "deliver", "sub": sub, "events": batch})
-            batch = self._batches[key] = []
-            size = len(event[2])
-        batch.append(event)
-        self._sizes[key] = size
+    def _add(self, peer: bytes, to: Member | Watcher, row: Row, attempt: int, out: Outcome) -> None:
+        batch = to.batch
+        if not batch.events:
+            self._batches.append((peer, to))
+        elif len(batch.events) >= BATCH_EVENTS or batch.size + len(row[2]) > BATCH_BYTES:
+            _send(peer, to, out)
+        batch.events.append([row[0], attempt, row[2]])
+        batch.size += len(row[2])
+
+
+def _send(peer: bytes, to: Member | Watcher, out: Outcome) -> None:
+    out.send(peer, {"op": "deliver", "sub": to.sub, "events": to.batch.events})
+    to.batch.events, to.batch.size = [], 0

@@ -35,7 +35,7 @@ class Inbox:
         self.start, self.max_attempts, self.touch_s = start, max_attempts, touch_s
         self.ready = False  # the broker has confirmed it
         self.error: BusError | None = None
-        self.queue: deque[tuple[int, int, bytes]] = deque()
+        self.queue: deque[list[Any]] = deque()  # [seq, attempt, envelope]
         self.acks: deque[Key] = deque()
         self.arrived = threading.Condition(lock)
         self.on_arrival: Callable[[], None] | None = None  # of the asyncio face; called by the I/O thread
@@ -60,16 +60,13 @@ class Inbox:
         }
 
     def put(self, events: Iterable[list[Any]]) -> None:
-        for seq, attempt, raw in events:
-            if self.consumer is None:
-                if seq <= self._last:
-                    continue
-                self._last = seq
-            else:
-                if (seq, attempt) in self._held:
-                    continue
-                self._held.add((seq, attempt))
-            self.queue.append((seq, attempt, raw))
+        if self.consumer is None:
+            fresh = [event for event in events if event[0] > self._last]
+            self._last = max(self._last, *(event[0] for event in fresh), 0)
+        else:
+            fresh = [event for event in events if (event[0], event[1]) not in self._held]
+            self._held.update((event[0], event[1]) for event in fresh)
+        self.queue.extend(fresh)
         self._notify()
 
     def fail(self, error: BusError) -> None:
@@ -108,7 +105,7 @@ class Inbox:
             return
         self.stale.add(key)
         for item in self.queue:
-            if item[:2] == key:
+            if (item[0], item[1]) == key:
                 self.queue.remove(item)
                 self.acks.append(key)
                 break

@@ -30,6 +30,7 @@ from rlgpt.bus.errors import JournalFailed, JournalInUse
 FORMAT = 1
 PAGE = 256  # events read at a time
 Row = tuple[int, str, bytes]  # seq, topic, body
+OpenEntry = int | list[int]  # [seq, attempt, failures]; the seq alone at the first attempt
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, body BLOB NOT NULL);
@@ -44,13 +45,13 @@ CREATE TABLE IF NOT EXISTS dead (consumer TEXT NOT NULL, seq INTEGER NOT NULL, a
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRow:
-    """`open` is owner ("" while waiting) -> [[seq, attempt, failures], ...]."""
+    """`open` is owner ("" while waiting) -> its entries."""
 
     name: str
     topics: tuple[str, ...]
     position: int
     max_attempts: int
-    open: dict[str, list[list[int]]]
+    open: dict[str, list[OpenEntry]]
 
 
 @dataclass(frozen=True, slots=True)

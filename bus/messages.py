@@ -30,10 +30,10 @@ class Message(Part):
     TOPIC: ClassVar[str] = ""
     TYPE: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, topic: str | None = None, namespace: str = "rlgpt", version: int = 1, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, topic: str | None = None, owner: str = "rlgpt", version: int = 1, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.TOPIC = topic or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", ".", cls.__name__).lower()
-        cls.TYPE = f"{namespace}.{cls.TOPIC}.v{version}"
+        cls.TYPE = f"{owner}.{cls.TOPIC}.v{version}"
         REGISTRY[cls.TYPE] = cls
 
 

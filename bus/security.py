@@ -1,7 +1,8 @@
 """Keys for a broker that can be reached over tcp: who may connect, under which names, on which topics.
 
 CURVE encrypts and proves keys; libzmq asks the broker about each new connection (ZAP, https://rfc.zeromq.org/spec/27/), and the broker
-looks the key up in an allow-list. The proven key comes with every frame (`User-Id`), and names, sources and topics are checked against its grant.
+looks the key up in an allow-list. The proven key comes with every frame (`User-Id`); names, sources and topics are checked against what it
+was granted.
 
 A folder of keys holds, all of mode 0600:
 

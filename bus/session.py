@@ -28,6 +28,7 @@ class Call:
 
     raws: list[bytes]
     lease: tuple[str, int, int] | None = None
+    size: int = 0  # bytes
     seqs: list[int] = field(default_factory=list)
     error: BusError | None = None
     done: bool = False
@@ -117,6 +118,16 @@ class Session:
         self.unacknowledged += len(call.raws)
         self._unsent.append(call)
 
+    def publish_nowait(self, raw: bytes) -> None:
+        """One envelope whose outcome nobody waits for; it joins the last such publication if that has not left yet."""
+        last = self._unsent[-1] if self._unsent else None
+        if last is None or last.awaited or len(last.raws) >= FRAME_EVENTS or last.size + len(raw) > FRAME_BYTES:
+            last = Call([], awaited=False)
+            self._unsent.append(last)
+        last.raws.append(raw)
+        last.size += len(raw)
+        self.unacknowledged += 1
+
     def open(self, inbox: Inbox) -> None:
         self.inboxes[inbox.sub] = inbox
         if self.up:  # otherwise the hello will say it
@@ -176,10 +187,10 @@ class Session:
         """The unsent publications, as few frames as possible; a publication is never split."""
         while self._unsent:
             calls = [self._unsent.popleft()]
-            events, size = len(calls[0].raws), sum(map(len, calls[0].raws))
+            events, size = len(calls[0].raws), calls[0].size
             while self._unsent and calls[0].lease is None and self._unsent[0].lease is None:
                 more = self._unsent[0]
-                events, size = events + len(more.raws), size + sum(map(len, more.raws))
+                events, size = events + len(more.raws), size + more.size
                 if events > FRAME_EVENTS or size > FRAME_BYTES:
                     break
                 calls.append(self._unsent.popleft())
@@ -232,7 +243,8 @@ class Session:
         if error and not call.awaited:
             self.background = error
         call.end(error)
-        self._tell_room()
+        if self.on_room:
+            self._tell_room()
 
     def _tell_room(self) -> None:
         waiting, self.on_room = self.on_room, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlgpt.bus.codec import decode
 from rlgpt.bus.envelope import Envelope
@@ -81,7 +81,7 @@ class _Reader:
     def __init__(self, link: Link, inbox: Inbox) -> None:
         self.link, self.inbox = link, inbox
 
-    def take(self, timeout_s: float | None) -> tuple[int, int, bytes] | None:
+    def take(self, timeout_s: float | None) -> list[Any] | None:
         """The next event, or None when the time is up (0: do not wait, None: wait for ever). Raises what ended the subscription."""
         inbox = self.inbox
         try:

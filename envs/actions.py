@@ -84,7 +84,7 @@ class ActionReader:
 
     def _discrete(self, value: object) -> int:
         if isinstance(value, str):
-            index = self._names.get(value, self.constants.get(value))
+            index = {**self.constants, **self._names}.get(value)
             if index is not None:
                 return index
             close = difflib.get_close_matches(value, [*self._names, *self.constants], n=1)

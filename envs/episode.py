@@ -90,10 +90,14 @@ class Episode:
     def call(self, skill: CompiledSkill, advance: bool) -> Decision:
         """One whole call. With `advance`, a call that takes no step is followed by one fallback action (see `_no_step`)."""
         decision = Decision(ended="returned")
+        if advance and not self.may_run(skill):
+            decision.ended = "no step"
+            self._no_step(skill, decision, advance)
+            return decision
         self._timer.arm(self._rules.call_s)
         try:
-            if skill.can_run is not None and not self._inside(lambda: bool(skill.can_run(copied(self.obs), self.info))):  # type: ignore[misc]
-                decision.ended, decision.fault = "no step", "" if advance else "can_run(obs, info) is false here, so that it was not called"
+            if not advance and not self._runnable(skill):  # in training `may_run` has looked, and an error counts as false there
+                decision.ended, decision.fault = "no step", "can_run(obs, info) is false here, so that it was not called"
             else:
                 self._play(skill, decision)
         except SkillTimeout:
@@ -118,11 +122,15 @@ class Episode:
             return True
         self._timer.arm(self._rules.call_s)
         try:
-            return bool(self._inside(lambda: bool(skill.can_run(copied(self.obs), self.info))))  # type: ignore[misc]
+            return self._runnable(skill)
         except (Exception, SkillTimeout, GeneratorExit, KeyboardInterrupt, SystemExit):
             return False
         finally:
             self._timer.disarm()
+
+    def _runnable(self, skill: CompiledSkill) -> bool:
+        can_run = skill.can_run
+        return can_run is None or bool(self._inside(lambda: bool(can_run(copied(self.obs), self.info))))
 
     def _play(self, skill: CompiledSkill, decision: Decision) -> None:
         play = skill.play(copied(self.obs), self.info)

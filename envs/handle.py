@@ -19,7 +19,7 @@ import structlog
 
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
 from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, REQUEST, Views
-from rlgpt.envs.wire import Channel, WireError, WireTimeout
+from rlgpt.envs.wire import Channel, WireClosed, WireError, WireTimeout
 
 log = structlog.get_logger()
 
@@ -60,7 +60,8 @@ class Worker:
         if "invalid" in answer:
             line = answer.get("line")
             raise SkillInvalid(plain(answer["invalid"], 4000), line if isinstance(line, int) else None)
-        self.locks = tuple(plain(name, 40) for name in answer.get("ready", ()))
+        locks = answer.get("ready")
+        self.locks = tuple(plain(name, 40) for name in locks[:20]) if isinstance(locks, list) else ()
 
     def ask(self, message: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """A message and its answer. Raises WorkerDied; the worker is killed then."""
@@ -68,7 +69,8 @@ class Worker:
             self._channel.send(message, timeout_s)
             answer = self._channel.receive(timeout_s)
         except WireError as error:
-            raise WorkerDied(self.lost(f"no answer within {timeout_s:g} s" if isinstance(error, WireTimeout) else "")) from None
+            slow = f"no answer within {timeout_s:g} s" if isinstance(error, WireTimeout) else f"it sent what is no answer: {error}"
+            raise WorkerDied(self.lost("" if isinstance(error, WireClosed) else slow)) from None
         if "died" in answer:
             raise WorkerDied(self.lost(f"it failed: {plain(answer['died'], 2000)}"))
         return answer

@@ -25,7 +25,7 @@ from rlgpt.envs.layout import CALL, PRIMITIVE, RESET
 from rlgpt.envs.limits import Limits
 from rlgpt.envs.space import fold, restore
 from rlgpt.envs.transitions import Call, Choice, EpisodeEnd, Primitive, Transitions
-from rlgpt.envs.trial import Replayer, describe, replay, try_skill
+from rlgpt.envs.trial import Replayer, Trials, describe, replay, try_skill
 from rlgpt.envs.zygote import Zygote, work_for
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "SandboxUnavailable",
     "SkillInvalid",
     "Transitions",
+    "Trials",
     "WorkerDied",
     "WorkerPool",
     "describe",

@@ -91,7 +91,8 @@ def restore(data: SpaceData) -> gymnasium.Space[Any]:
             nvec, start = np.reshape(data["nvec"], shape), np.reshape(data["start"], shape)
             return spaces.MultiDiscrete(nvec, dtype=np.dtype(data["dtype"]).type, start=start)
         case "MultiBinary":
-            return spaces.MultiBinary(tuple(data["shape"]))
+            shape = tuple(data["shape"])
+            return spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)
         case "Dict":
             return spaces.Dict({key: restore(part) for key, part in data["spaces"] if _carried(part)})
         case "Tuple":

@@ -48,27 +48,56 @@ def try_skill(
     deadline_s: float = 30.0,
     limits: Limits | None = None,
 ) -> list[TrialEpisode]:
-    """One whole call of the skill from the start of a fresh episode for each seed.
+    """One whole call of the skill from the start of a fresh episode for each seed; see `Trials.run`, also for the errors."""
+    with Trials(environment, limits) as trials:
+        return trials.run(skill, library, success, seeds, deadline_s=deadline_s)
 
-    success     expression that has to hold after some step of the call
-    deadline_s  seconds one call may take; it is stopped softly at four fifths of it, then its worker is killed. No further
-                seed is tried then: the draft has failed
-    Raises SkillInvalid (the skill, or one of the library, or the expression), WorkerDied (it does not even load), and as `describe`.
+
+class Trials:
+    """Tries skills in one environment; keeps it imported between trials, so that each costs milliseconds to begin.
+
+    Every trial runs in a fresh worker. Raises as `describe`.
     """
-    with Zygote(environment, limits=limits) as zygote, Replayer(environment, success, zygote=zygote) as clean:
-        others = [other for other in library if other.name != skill.name]
-        work = work_for([part.model_dump() for part in (*others, skill)], success, call_s=0.8 * deadline_s)
-        worker = zygote.fork(_shape(zygote, len(others) + 1, skill.max_steps), work, deadline_s)
-        episodes = []
-        for seed in seeds:
-            try:
-                claim = worker.ask({"trial": int(seed)}, deadline_s)
-            except WorkerDied as death:
-                episodes.append(_cut_off(worker, clean, seed, skill, str(death)))
-                break
-            episodes.append(_judge(claim, worker, clean, seed, skill))
-        worker.kill()
-    return episodes
+
+    def __init__(self, environment: Environment, limits: Limits | None = None) -> None:
+        self._zygote = Zygote(environment, limits=limits)
+
+    def run(
+        self, skill: Skill, library: Sequence[Skill], success: str, seeds: Sequence[int], *, deadline_s: float = 30.0
+    ) -> list[TrialEpisode]:
+        """One whole call of the skill from the start of a fresh episode for each seed.
+
+        success     expression that has to hold after some step of the call
+        library     skills it may call
+        deadline_s  seconds one call may take; it is stopped softly at four fifths of it, then its worker is killed. No further
+                    seed is tried then: the draft has failed
+        Raises SkillInvalid (the skill, one of the library, or the expression), WorkerDied (it does not even load, or its account
+        of a trial that cannot be repeated is impossible).
+        """
+        with Replayer(self._zygote.environment, success, zygote=self._zygote) as clean:
+            others = [other for other in library if other.name != skill.name]
+            work = work_for([part.model_dump() for part in (*others, skill)], success, call_s=0.8 * deadline_s)
+            worker = self._zygote.fork(_shape(self._zygote, len(others) + 1, skill.max_steps), work, deadline_s)
+            episodes = []
+            for seed in seeds:
+                try:
+                    claim = worker.ask({"trial": int(seed)}, deadline_s)
+                except WorkerDied as death:
+                    episodes.append(_cut_off(worker, clean, seed, skill, str(death)))
+                    break
+                episodes.append(_judge(claim, worker, clean, seed, skill))
+            worker.kill()
+        return episodes
+
+    def close(self) -> None:
+        """End the processes."""
+        self._zygote.close()
+
+    def __enter__(self) -> Trials:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def replay(environment: Environment, success: str, seed: int, actions: npt.NDArray[Any], *, limits: Limits | None = None) -> EpisodeEnd:

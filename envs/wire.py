@@ -24,6 +24,10 @@ class WireError(Exception):
     """The other side closed, was too slow, or sent something that is no message."""
 
 
+class WireClosed(WireError):
+    """The other side is gone."""
+
+
 class WireTimeout(WireError):
     """The other side did not answer, or did not read, in time."""
 
@@ -53,7 +57,7 @@ class Channel:
             try:
                 self.socket.send(_HEAD.pack(self._sent, start + PACKET >= len(body)) + part)
             except OSError as error:
-                raise WireError(f"the other end is gone ({error})") from None
+                raise WireClosed(f"the other end is gone ({error})") from None
 
     def receive(self, timeout_s: float | None = None) -> dict[str, Any]:
         """The next message; raises WireError on the end, on a timeout, and on anything that is no message in its turn."""
@@ -79,9 +83,9 @@ class Channel:
         try:
             packet = self._next()
         except OSError as error:
-            raise WireError(f"the other end is gone ({error})") from None
+            raise WireClosed(f"the other end is gone ({error})") from None
         if not packet:
-            raise WireError("the other end closed")
+            raise WireClosed("the other end closed")
         if not _HEAD.size <= len(packet) <= PACKET + _HEAD.size:
             raise WireError(f"a packet of {len(packet)} bytes")
         return packet

@@ -171,6 +171,7 @@ def list_runs(runs: Runs = None) -> None:
     """All runs, the newest first."""
     from rich.table import Table
 
+    from rlgpt.bus.errors import JournalFailed
     from rlgpt.runtime.report import summarize
     from rlgpt.runtime.run import listing, runs_folder
     from rlgpt.runtime.text import duration, percent
@@ -181,7 +182,11 @@ def list_runs(runs: Runs = None) -> None:
         return
     table = Table("run", "mode", "outcome", "success [95 %]", "wall time", box=None, pad_edge=False)
     for run in found:
-        summary = summarize(run)
+        try:
+            summary = summarize(run)
+        except JournalFailed as error:
+            table.add_row(run.name, "?", f"journal not readable: {error}")
+            continue
         state = summary.story.state
         best = state.plans[state.best].result if state.best is not None else None
         mode = state.task.mode if state.submitted else "?"

@@ -149,6 +149,7 @@ class Launcher:
             self.supervisor.joined(message.name, message.pid)
             if message.name not in self.supervisor.health and message.role != LAUNCHER:
                 self.attached[message.name] = "attached"
+                self.view.note(f"joined: {message.name} ({message.role}, process {message.pid} on {message.host})")
         elif isinstance(message, AgentLeft):
             self.supervisor.left(message.name, message.reason)
             if message.name in self.attached:

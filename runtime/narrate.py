@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from rlgpt.agents.loops import RunState
 from rlgpt.bus.messages import (
-    AgentJoined,
     AgentLeft,
     BudgetSpent,
     DeadLettered,
@@ -15,6 +14,7 @@ from rlgpt.bus.messages import (
     PlanFailed,
     PlanProposed,
     PlanReviewed,
+    Point,
     RunFinished,
     SkillDrafted,
     SkillFailed,
@@ -80,6 +80,11 @@ def trial_words(trial: SkillTried) -> str:
     return f"{words} (seed {failed.seed}: {ended} after {failed.steps} steps, at {short(failed.last, 100)})"
 
 
+def point_words(point: Point) -> str:
+    episodes = f"success {point.success_rate:.0%}, return {point.mean_return:.1f}" if point.episodes else "no episode ended"
+    return f"{episodes}, {point.steps_per_s:,.0f} steps/s"
+
+
 def _training(message: TrainingRequested | TrainingProgressed | TrainingFinished, state: RunState) -> Iterator[str]:
     match message:
         case TrainingRequested():
@@ -96,10 +101,7 @@ def _training(message: TrainingRequested | TrainingProgressed | TrainingFinished
             budget = plan.training.learner.env_steps if plan and plan.training else 0
             before = plan.curve[-2].env_steps if plan and len(plan.curve) > 1 else 0
             if budget and point.env_steps * PARTS_OF_LEARNING // budget > before * PARTS_OF_LEARNING // budget:
-                yield (
-                    f"  {steps(point.env_steps)} of {steps(budget)} steps: success {point.success_rate:.0%}, "
-                    f"return {point.mean_return:.1f}, {point.steps_per_s:,.0f} steps/s"
-                )
+                yield f"  {steps(point.env_steps)} of {steps(budget)} steps: {point_words(point)}"
         case TrainingFinished():
             if message.failure:
                 yield f"plan {message.plan}: no policy: {short(message.failure, 300)}"
@@ -120,7 +122,5 @@ def _besides(message: Message) -> Iterator[str]:
             yield f"{words}: {short(message.reason, 200)}"
         case AgentLeft(reason="lost") if message.role != LAUNCHER:
             yield f"lost: {message.name} does not answer any more"
-        case AgentJoined() if message.role != LAUNCHER:
-            yield f"joined: {message.name} ({message.role}, process {message.pid})"
         case _:
             return

@@ -41,8 +41,10 @@ BROKER = "broker"
 CANNOT_START = 78
 """EX_CONFIG of sysexits.h: a missing package, no such class. A supervisor need not try again."""
 PARENT_WATCH_S = 1.0
-STOP_S = 5
+STOP_S = 8
 """Seconds a process may take to stop once it was asked to; after that the kernel ends it."""
+LEAVE_S = 3.0
+"""An attached process leaves when nobody has run the run for so long."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -175,7 +177,19 @@ async def _agent(run: RunFolder, name: str, where: str, *, attached: bool) -> No
         agent = kind(context)
     except Exception as error:
         raise CannotStart(f"{kind.__name__} cannot be made: {type(error).__name__}: {error}") from error
+    leaving = asyncio.ensure_future(_leave_with(run)) if attached else None
     await run_agent(agent, stop)
+    if leaving is not None:
+        leaving.cancel()
+
+
+async def _leave_with(run: RunFolder) -> None:
+    alone_s = 0.0
+    while alone_s < LEAVE_S:
+        await asyncio.sleep(0.5)
+        alone_s = 0.0 if run.running else alone_s + 0.5
+    structlog.get_logger().info("run_over")
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _on_stop_signals(stop: Callable[[], object]) -> None:

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from rlgpt.agents.loops import RunState
 from rlgpt.bus.envelope import Envelope
+from rlgpt.bus.errors import JournalFailed
+from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import (
     AgentJoined,
     Message,
@@ -96,10 +98,14 @@ class Story:
 
 def read(run: RunFolder) -> Story:
     """The story so far, of a running or finished run. Raises JournalFailed for a journal that cannot be read."""
-    from rlgpt.bus.journal import Journal
-
     story = Story()
-    if run.journal.exists():
+    if not run.journal.exists():
+        return story
+    try:
         for seq, envelope in Journal.read(run.journal):
             story.take(seq, envelope)
+    except JournalFailed as error:
+        # The broker is making the file at this very moment, or was killed while it did: nothing has happened in this run yet.
+        if "no such table" not in str(error):
+            raise
     return story

@@ -16,7 +16,7 @@ from rich.tree import Tree
 
 from rlgpt.agents.progress import Attempt, Inner, PlanState
 from rlgpt.bus.messages import Message
-from rlgpt.runtime.narrate import narrate, trial_words
+from rlgpt.runtime.narrate import narrate, point_words, trial_words
 from rlgpt.runtime.story import Story
 from rlgpt.runtime.text import duration, money, percent, short, sparkline, steps
 
@@ -157,8 +157,7 @@ def _learning(branch: Tree, plan: PlanState) -> None:
         leaf = branch.add(Text.assemble("learning  ", (sparkline(plan.curve), "magenta"), f"  {steps(done)} of {steps(budget)} steps"))
         if point:
             used = ", ".join(f"{name} {share:.0%}" for name, share in sorted(point.usage.items(), key=lambda item: -item[1])[:5])
-            words = f"success {point.success_rate:.0%}, return {point.mean_return:.1f}, {point.steps_per_s:,.0f} steps/s"
-            leaf.add(Text(f"{words}{'; ' if used else ''}{used}", style="dim"))
+            leaf.add(Text(f"{point_words(point)}{'; ' if used else ''}{used}", style="dim"))
         if plan.resumed:
             leaf.add(Text(f"continued from a checkpoint {plan.resumed} time{'s' * (plan.resumed != 1)}", style="dim"))
     if plan.result:

@@ -29,7 +29,7 @@ def template(name: str) -> str:
         raise PromptError(f"no prompt {name!r}" + (f"; nearest: {nearest[0]!r}" if nearest else f"; there are {names()}")) from None
 
 
-def render(name: str, **fields: str) -> str:
+def render(name: str, /, **fields: str) -> str:
     """A prompt, filled in. Values go in as they are, braces and all; a hole without a value, or a value without a hole, is an error."""
     text = template(name)
     holes = set(_HOLE.findall(text))
@@ -40,3 +40,8 @@ def render(name: str, **fields: str) -> str:
         # An empty value takes its line along, and the empty one after it.
         text = re.sub(rf"(?m)^\{{\{{\s*{blank}\s*\}}\}}\n*", "", text)
     return _HOLE.sub(lambda hole: fields[hole[1]].strip("\n"), text).strip()
+
+
+def tokens(text: str) -> int:
+    """What a text costs, roughly: four characters a token."""
+    return -(-len(text) // 4)

@@ -40,9 +40,9 @@ class Asker:
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
 
-    def questioner(self, *, offline: Path | None = None, **settings: Any) -> Questioner:
+    def questioner(self, *, offline: Path | None = None, transcript: str = "critic", **settings: Any) -> Questioner:
         model = Model.model_validate({"model": "test-model", "base_url": self.server.url, **settings})
-        return Questioner("critic", model, Transcript(self.folder, "critic"), offline, backoff=Backoff(sleep=self.sleep))
+        return Questioner("critic", model, Transcript(self.folder, transcript), offline, backoff=Backoff(sleep=self.sleep))
 
     def ask(self, *script: Any, key: str = "plan-1/critic", question: str = QUESTION, **settings: Any) -> Reply[Answered]:
         """Ask a server that plays `script`; `deadline_s` and `pictures` are the question's, everything else is the model's settings."""

@@ -24,9 +24,11 @@ from model_server import (
     stops_in_the_middle,
 )
 
-from rlgpt.agents.llm import QuestionFailed
+from rlgpt.agents.interview import Tally
+from rlgpt.agents.llm import QuestionFailed, usd
 from rlgpt.agents.reading import AnswerRejected
 from rlgpt.agents.transcript import read_folder
+from rlgpt.bus.task import Model
 
 
 def outcome_in_transcript(asker: Asker) -> str:
@@ -252,6 +254,12 @@ def test_nobody_listening_is_unreachable(asker):
     assert len(asker.waits) == 2
 
 
+@pytest.mark.parametrize("url", ["http://[bad", "no address at all", "ftp://127.0.0.1/v1"])
+def test_an_address_that_is_none_is_a_named_failure(asker, url, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k" * 20)
+    assert asker.fails(base_url=url, retries=0).outcome in {"unusable", "unreachable"}
+
+
 @pytest.mark.parametrize("behaviour", [never_replies, drips])
 def test_a_request_without_end_times_out_and_is_not_repeated(asker, behaviour):
     failure = asker.fails(behaviour, timeout_s=0.3)
@@ -361,3 +369,22 @@ def test_a_failure_says_its_key_and_outcome(asker):
     failure = asker.fails(fails(401, "no"))
     assert isinstance(failure, QuestionFailed)
     assert str(failure) == "question plan-1/critic: unauthorised: HTTP 401: no some_error"
+
+
+# ---------------------------------------------------------------- money
+
+
+def test_the_scenarios_price_counts_failed_answers_too(asker):
+    failure = asker.fails(says("no"), repairs=1, price={"prompt": 2.0, "completion": 10.0})
+    assert failure.asked.usd == pytest.approx((200 * 2 + 20 * 10) / 1e6)
+
+
+def test_a_price_nobody_knows_is_none_not_nothing(asker):
+    assert asker.ask(answers(GOOD)).asked.usd is None
+
+
+def test_known_models_are_priced_by_autogens_table_at_their_makers_only():
+    tally = Tally(prompt_tokens=1000, completion_tokens=1000, requests=1)
+    assert usd(Model(model="gpt-4o"), tally) == pytest.approx(0.005 + 0.015)
+    assert usd(Model(model="gpt-4o", base_url="http://localhost:8000/v1"), tally) is None
+    assert usd(Model(model="nobody-knows-it"), tally) is None

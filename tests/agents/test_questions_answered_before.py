@@ -52,8 +52,7 @@ def test_a_restarted_agent_fails_where_it_failed(asker):
 
 
 def test_work_taken_over_from_another_process_comes_with_its_answers(asker):
-    successor = asker.questioner()
-    successor.transcript.path = asker.folder / "critic-2.jsonl"
+    successor = asker.questioner(transcript="critic-2")
     asker.ask(answers(GOOD))
     asker.server.plays(nobody)
     reply = asyncio.run(successor.ask("plan-1/critic", SYSTEM, QUESTION, Answered))

@@ -95,8 +95,13 @@ def test_every_provider_has_its_own_key_variable():
 
 
 def test_the_longer_of_two_secrets_is_hidden_whole():
-    redactor = Redactor({"A_KEY": "abcdef", "B_TOKEN": "abcdef-and-more", "HOME": "/home/somebody"})
-    assert redactor.text("x abcdef-and-more y abcdef z /home/somebody") == f"x {MARK} y {MARK} z /home/somebody"
+    redactor = Redactor({"A_KEY": "abcdef-ghijkl", "B_TOKEN": "abcdef-ghijkl-and-more", "HOME": "/home/somebody"})
+    assert redactor.text("x abcdef-ghijkl-and-more y abcdef-ghijkl z /home/somebody") == f"x {MARK} y {MARK} z /home/somebody"
+
+
+def test_a_short_value_found_by_its_name_alone_does_not_tear_words_apart():
+    redactor = Redactor({"SORT_KEY": "steps"})
+    assert redactor.text("120 steps") == "120 steps"
 
 
 def test_what_looks_like_a_key_is_hidden_though_nobody_named_it():

@@ -52,6 +52,7 @@ def test_another_process_may_be_writing_and_is_left_alone(tmp_path):
 def test_a_line_is_on_disk_when_add_returns_even_if_the_process_is_killed(tmp_path):
     code = f"""
 import os, signal
+from pathlib import Path
 from rlgpt.agents.transcript import Line, Transcript
 transcript = Transcript(Path({str(tmp_path)!r}), "fast")
 transcript.add(Line(key="q1", role="fast", model="m", outcome="answered", answer={{"a": 1}}))
@@ -71,7 +72,7 @@ def test_the_first_end_of_a_question_stands(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_said_with_its_path(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(TranscriptError, match="file/fast.jsonl cannot be written"):
+    with pytest.raises(TranscriptError, match=r"file/fast\.jsonl cannot be written"):
         Transcript(tmp_path / "file", "fast")
 
 

@@ -33,7 +33,9 @@ class Peer:
         self.numbers = itertools.count(1)
         self.name, self.session, self.user = "", "", ""
 
-    def hello(self, name: str, *, session: str = "", again: bool = False, subs=(), heartbeat_s: float = 1.0, role: str = "tester", protocol=1):
+    def hello(
+        self, name: str, *, session: str = "", again: bool = False, subs=(), heartbeat_s: float = 1.0, role: str = "tester", protocol=1
+    ):
         self.name, self.session = name, session or f"{name}@{self.id.hex()}"
         self.says(
             "hello",
@@ -67,7 +69,9 @@ class Peer:
         self.says("ack", n=next(self.numbers), sub=sub, acks=[list(one[:2]) for one in deliveries])
 
     def nack(self, delivery, *, reason="no", requeue=True, delay_s=0.0) -> None:
-        self.says("nack", n=next(self.numbers), sub=1, seq=delivery[0], attempt=delivery[1], reason=reason, requeue=requeue, delay_s=delay_s)
+        self.says(
+            "nack", n=next(self.numbers), sub=1, seq=delivery[0], attempt=delivery[1], reason=reason, requeue=requeue, delay_s=delay_s
+        )
 
     def heard(self, op: str) -> list[dict]:
         """Frames of this op since the last time of asking."""

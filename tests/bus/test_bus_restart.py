@@ -27,7 +27,9 @@ def at_work(stage):
 def back(stage, worker, sub_frame, holds=None):
     peer = stage.peer()
     holds = worker.holds if holds is None else holds
-    peer.hello(worker.name, session=worker.session, again=True, subs=[sub_frame(1, "work", credit=1, holds=[list(one[:2]) for one in holds])])
+    peer.hello(
+        worker.name, session=worker.session, again=True, subs=[sub_frame(1, "work", credit=1, holds=[list(one[:2]) for one in holds])]
+    )
     stage.turn()
     return peer
 

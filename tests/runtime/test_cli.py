@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Rlgpt
+from running import Rlgpt
 from typer.testing import CliRunner
 
 from rlgpt.runtime.cli import app

@@ -1,0 +1,259 @@
+"""What the models are told: complete, bounded, and without anything left unfilled."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from rlgpt.agents import fields
+from rlgpt.agents.loops import RunState
+from rlgpt.agents.prompts import PromptError, names, render, template, tokens
+from rlgpt.agents.requests import CONTROLLER
+from rlgpt.bus.messages import (
+    Card,
+    Message,
+    PlanProposed,
+    PlanReviewed,
+    Point,
+    Score,
+    Skill,
+    SkillDrafted,
+    SkillReviewed,
+    SkillSettled,
+    SkillTried,
+    SubAction,
+    TaskSubmitted,
+    TrainingFinished,
+    TrainingRequested,
+    TrialEpisode,
+)
+from rlgpt.bus.task import Learner, Mode, Task
+
+SOURCE = "def climb(obs, info):\n    for _ in range(20):\n        obs, info = yield 1\n"
+SKILL = Skill(name="climb", source=SOURCE, max_steps=77)
+CARD = "# Environment `Ladder-v0`\n" + "x" * 2500
+
+
+def episode(seed: int, *, success: bool, error: str = "") -> TrialEpisode:
+    trace = tuple(f"{step}: UP -> height={step / 7:.4g}, reward 0" for step in range(40))
+    ended = "error" if error else "returned"
+    told = {"first": "height=0", "last": "height=5", "trace": trace, "error": error}
+    return TrialEpisode.model_validate({"seed": seed, "success": success, "steps": 40, "episode_return": -40, "ended": ended, **told})
+
+
+class Run:
+    """A run of one plan, told event by event."""
+
+    def __init__(self, mode: Mode = "rl-gpt", **task: object) -> None:
+        base = {"name": "ladder", "goal": "Reach the roof.", "success": "obs[0] > 9", "environment": {"id": "Ladder-v0"}}
+        self.task = Task.model_validate({**base, "mode": mode, "loops": {"skill_steps": 77, "trial_episodes": 4}, **task})
+        self.state = RunState()
+        self.seq = 0
+        self.tell(TaskSubmitted(run="ladder-1", task=self.task, card=Card(text=CARD, kind="Discrete", actions=("up", "down"), version="1")))
+
+    def tell(self, *messages: Message) -> None:
+        for message in messages:
+            self.seq += 1
+            source = "critic" if isinstance(message, SkillReviewed | PlanReviewed) else "x"
+            self.state.apply(self.seq, source, "2026-01-01T00:00:00Z", message)
+
+    def plans(self) -> None:
+        code = SubAction(name="climb", purpose="Climb ten rungs.", mode="code", success="obs[0] > 5")
+        rl = SubAction(name="balance", purpose="Keep the balance.", mode="rl", reason="wind")
+        self.tell(PlanProposed(plan=1, sub_actions=(code,) if self.task.mode == "code-only" else (code, rl), rationale="step by step"))
+
+    def attempt(self, number: int, *, success: bool, error: str = "") -> None:
+        env = self.task.environment
+        self.tell(
+            SkillDrafted(plan=1, attempt=number, skill=SKILL, success="obs[0] > 5", seeds=(1, 2), environment=env),
+            SkillTried(
+                plan=1, attempt=number, name="climb", success=success, env_steps=80, error=error,
+                episodes=() if error else tuple(episode(seed, success=success) for seed in range(4)),
+            ),
+        )  # fmt: skip
+
+    def reviewed(self, number: int, verdict: str, why: str, change: str = "") -> None:
+        self.tell(
+            SkillReviewed.model_validate({"plan": 1, "attempt": number, "name": "climb", "verdict": verdict, "why": why, "change": change})
+        )
+
+    def settled(self) -> None:
+        self.tell(SkillSettled(plan=1, name="climb", accepted=True, attempts=2, reason="success test and review agree", skill=SKILL))
+
+    def learned(self) -> TrainingFinished:
+        task = self.task
+        self.tell(
+            TrainingRequested(
+                plan=1, environment=task.environment, success=task.success, skills=(SKILL,), shaping="obs[0]", learner=Learner(),
+                evaluation=task.evaluation, seed=0, reason="it helps",
+            )
+        )  # fmt: skip
+        curve = tuple(Point(env_steps=1000 * n, episodes=5, success_rate=n / 50, mean_return=-n, steps_per_s=123.456) for n in range(1, 30))
+        score = Score(
+            episodes=100, successes=60, rate=0.6, low=0.5, high=0.69, mean_return=-120, mean_steps=150, actions="sampled", first_seed=1,
+            env_steps=15000, verified=True, usage={"climb": 0.7, "up": 0.3},
+        )  # fmt: skip
+        finished = TrainingFinished(
+            plan=1, env_steps=29000, score=score, policy=None, curve=curve, samples=(episode(9, success=False),), learn_s=12.5
+        )
+        self.tell(finished)
+        return finished
+
+
+def full_run() -> tuple[Run, TrainingFinished]:
+    run = Run()
+    run.plans()
+    run.attempt(1, success=False)
+    run.reviewed(1, "revise", "it slipped at step 12", "hold on in strong wind")
+    run.attempt(2, success=True)
+    run.reviewed(2, "accept", "fine")
+    run.settled()
+    return run, run.learned()
+
+
+def questions() -> dict[str, str]:
+    """Every question template, filled in from a run in its middle."""
+    run, finished = full_run()
+    plan = run.state.plans[1]
+    coder = Run("code-only")
+    coder.plans()
+    trial = plan.inner["climb"].attempts[1].trial
+    assert trial is not None
+    return {
+        "plan": render("plan", **fields.plan_fields(run.state, 2)),
+        "skill": render("skill", **fields.skill_fields(run.state, plan, plan.inner["climb"])),
+        "controller": render(
+            "controller", **fields.skill_fields(coder.state, coder.state.plans[1], coder.state.plans[1].inner[CONTROLLER])
+        ),
+        "set_up": render("set_up", **fields.set_up_fields(run.state, plan)),
+        "trial_review": render("trial_review", **fields.trial_fields(run.state, trial)),
+        "plan_review": render("plan_review", **fields.plan_review_fields(run.state, finished)),
+    }
+
+
+# ---------------------------------------------------------------- rendering
+
+
+def test_a_hole_that_is_not_filled_and_a_value_without_hole_are_errors():
+    with pytest.raises(PromptError, match=r"not filled in: \['reason'\]; not in it: \['raeson'\]"):
+        render("again_impossible", raeson="x")
+
+
+def test_an_unknown_prompt_names_the_nearest():
+    with pytest.raises(PromptError, match="nearest: 'trial_review'"):
+        render("trail_review")
+
+
+def test_values_go_in_as_they_are():
+    value = "{{reason}} {x} \\1 \\n\n\n\n    indented"
+    assert value in render("again_impossible", reason=value)
+
+
+def test_an_empty_value_takes_its_line_along():
+    text = render("again_malformed", hint="", reason="r", json_schema="{}")
+    assert "\n\n\n" not in text
+    assert "{{" not in text
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_prompt_speaks_of_the_demonstration_or_of_this_code(name):
+    assert not re.search(r"mountain|\bcar\b|flag|valley|rlgpt|github", template(name), re.IGNORECASE)
+
+
+# ---------------------------------------------------------------- content
+
+
+@pytest.mark.parametrize("name", sorted(questions()))
+def test_every_question_holds_task_card_and_form_of_the_answer_and_no_hole(name):
+    text = questions()[name]
+    assert "Reach the roof." in text
+    assert CARD in text
+    assert "# Your answer" in text
+    assert "JSON object" in text
+    assert not re.search(r"\{\{|\}\}|\bNone\b", text)
+
+
+def test_a_first_plan_says_nothing_of_earlier_ones():
+    run = Run()
+    text = render("plan", **fields.plan_fields(run.state, 1))
+    assert "Earlier plans" not in text
+    assert "number 1 of at most 3" in text
+    assert "within 77 steps" in text
+
+
+def test_a_later_plan_gets_the_earlier_ones_with_score_and_review():
+    run, _ = full_run()
+    run.tell(PlanReviewed(plan=1, why="the wind was never met", advice="practise in wind"))
+    text = render("plan", **fields.plan_fields(run.state, 2))
+    for words in ("Climb ten rungs.", "success rate 60%", "the wind was never met", "practise in wind"):
+        assert words in text
+
+
+def test_a_code_only_plan_is_not_offered_the_learner():
+    text = render("plan", **fields.plan_fields(Run("code-only").state, 1))
+    assert "Nothing is learned in this run" in text
+    assert "PPO" not in text
+
+
+def test_the_next_attempt_gets_the_source_the_trace_and_the_critics_words():
+    run = Run()
+    run.plans()
+    run.attempt(1, success=False)
+    run.reviewed(1, "revise", "it slipped at step 12", "hold on in strong wind")
+    plan = run.state.plans[1]
+    text = render("skill", **fields.skill_fields(run.state, plan, plan.inner["climb"]))
+    for words in (SOURCE.strip(), "12: UP -> height=1.714", "it slipped at step 12", "hold on in strong wind", "Attempt 2 of 3"):
+        assert words in text
+
+
+def test_a_traceback_reaches_the_author_bounded_with_its_end():
+    run = Run()
+    run.plans()
+    run.attempt(1, success=False, error="Traceback\n" + "  deep\n" * 2000 + "IndexError: line 3 of climb")
+    plan = run.state.plans[1]
+    text = render("skill", **fields.skill_fields(run.state, plan, plan.inner["climb"]))
+    assert "IndexError: line 3 of climb" in text
+    assert tokens(text) < 3000
+
+
+def test_accepted_skills_are_shown_to_whoever_may_call_them():
+    run, _ = full_run()
+    plan = run.state.plans[1]
+    rules = fields.skill_fields(run.state, plan, plan.inner["balance"])["rules"]
+    assert "can be called: `climb`" in rules
+    assert SOURCE.strip() in rules
+
+
+def test_the_critic_is_told_the_verdict_of_the_success_test():
+    text = questions()["trial_review"]
+    assert "The skill PASSED its success test." in text
+    assert SOURCE.strip() in text
+    assert "it slipped at step 12" in text
+
+
+def test_the_set_up_names_what_can_be_chosen():
+    text = questions()["set_up"]
+    for words in ("`climb`", "`up`, `down`", "`learning_rate` 0.0003 (1e-05 to 0.01)"):
+        assert words in text
+
+
+def test_the_plan_review_shows_curve_usage_and_samples():
+    text = questions()["plan_review"]
+    for words in ("success rate 60%", "climb 70%", "29,000 steps", "Seed 9: FAILED", "Shaping: `obs[0]`"):
+        assert words in text
+
+
+def test_a_question_does_not_depend_on_the_clock():
+    # A figure of time in a question would make every offline run drift from its recording.
+    assert "123" not in questions()["plan_review"].replace(CARD, "")
+    assert "12.5" not in questions()["plan_review"]
+
+
+def test_token_cost_of_every_template_and_of_a_question_in_the_middle_of_a_run(capsys):
+    rows = [(name, tokens(template(name)), tokens(questions().get(name, ""))) for name in names()]
+    with capsys.disabled():
+        print("\ntemplate              tokens  question in a run (card of 630 tokens)")
+        for name, bare, filled in rows:
+            print(f"{name:22}{bare:6}{filled or '':>8}")
+    assert all(bare < 1500 and filled < 6000 for _, bare, filled in rows)

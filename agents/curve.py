@@ -89,4 +89,4 @@ def tensorboard(folder: Path, env_steps: int) -> Any:
     """A writer of TensorBoard files; what an interrupted learning wrote after `env_steps` is hidden."""
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(str(folder), purge_step=env_steps + 1 if env_steps else None)  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder), purge_step=env_steps + 1 if env_steps else None)

@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import structlog
+
 from rlgpt.agents.endings import Stopped
 from rlgpt.bus.messages import Score, TrainingRequested, TrialEpisode
+from rlgpt.bus.task import Environment
 from rlgpt.envs.episodes import Pool
+from rlgpt.envs.errors import WorkerDied
 from rlgpt.envs.options import Bools
 from rlgpt.envs.space import describe
 from rlgpt.envs.transitions import Call, Choice, EpisodeEnd, Observations, Transitions
+from rlgpt.envs.trial import Replayer
 from rlgpt.envs.words import observation_words
 
 log = structlog.get_logger()
@@ -115,21 +119,53 @@ def check(alive: Callable[[], bool]) -> None:
         raise Stopped
 
 
+class Replays:
+    """A clean worker that repeats episodes, and a new one where it was lost. Use in a `with` statement."""
+
+    def __init__(self, environment: Environment, success: str) -> None:
+        self._environment, self._success = environment, success
+        self._replayer: Replayer | None = None
+
+    def __call__(self, seed: int, actions: npt.NDArray[Any]) -> EpisodeEnd:
+        """The episode of this seed with these actions [steps, ...]. Raises WorkerDied if they cannot be played."""
+        self._replayer = self._replayer or Replayer(self._environment, self._success)
+        try:
+            return self._replayer.replay(seed, actions)
+        except WorkerDied:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._replayer:
+            self._replayer.close()
+        self._replayer = None
+
+
 def verify(played: Sequence[Played], replay: Callable[[int, Any], EpisodeEnd], alive: Callable[[], bool]) -> bool:
-    """Replay every episode from its seed and actions; True if all agree. `agreed` of each says which did not."""
-    for episode in played:
+    """Replay every episode from its seed and actions; True if none disagrees. `agreed` of each says which did."""
+    for episode in (episode for episode in played if not episode.fault):  # one that broke is a failure already
         check(alive)
-        end = episode.end
-        if end is None or end.actions is None:
-            episode.agreed = False
-            continue
-        again = replay(episode.seed, end.actions)
-        same_return = math.isclose(again.episode_return, end.episode_return, rel_tol=1e-6, abs_tol=1e-6)
-        episode.agreed = (again.success, again.steps) == (end.success, end.steps) and same_return
-        if not episode.agreed:
-            told, found = (f"success {e.success}, {e.steps} steps, return {e.episode_return:g}" for e in (end, again))
-            log.error("replay_disagreed", seed=episode.seed, told=told, replayed=found)
-    return all(episode.agreed for episode in played)
+        why = _disagreement(episode.end, replay)
+        episode.agreed = not why
+        if why:
+            log.error("replay_disagreed", seed=episode.seed, why=why)
+    return all(episode.agreed is not False for episode in played)
+
+
+def _disagreement(told: EpisodeEnd | None, replay: Callable[[int, Any], EpisodeEnd]) -> str:
+    """Why the replay does not confirm the episode, empty if it does."""
+    if told is None or told.actions is None:
+        return "the pool kept no actions of this episode"
+    try:
+        found = replay(told.seed, told.actions)
+    except WorkerDied as error:
+        return str(error)
+    same = (found.success, found.steps) == (told.success, told.steps)
+    if same and math.isclose(found.episode_return, told.episode_return, rel_tol=1e-6, abs_tol=1e-6):
+        return ""
+    first, second = (f"success {end.success}, {end.steps} steps, return {end.episode_return:g}" for end in (told, found))
+    return f"it told of {first}; its replay gave {second}"
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The learner: a training request in, a scored policy out. Importing this file brings no torch; learning does, playing a controller does not."""
+"""The learner: a training request in, a scored policy out. Learning imports torch; this file, and playing a controller, do not."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+
 from rlgpt.agents.endings import LearningFailed, Stopped
-from rlgpt.agents.evaluation import Evaluation, Played, Player, controller, samples, score, verify
+from rlgpt.agents.evaluation import Evaluation, Played, Player, Replays, controller, samples, score, verify
 from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
-from rlgpt.envs.options import ActionsUnsupported
-from rlgpt.envs.pool import Replayer, WorkerPool
+from rlgpt.envs.options import ActionsUnsupported, kept_numbers
+from rlgpt.envs.pool import WorkerPool
 
 log = structlog.get_logger()
 
 Alive = Callable[[], bool]
+TOUCH_S = 0.2
 HOPELESS = (EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, ActionsUnsupported, LearningFailed)
 """What would happen again at every further attempt: the request is answered with the reason, not given back to the queue."""
 
@@ -37,9 +39,9 @@ def learn(
 
     folder     checkpoints and the policy file; a learning that was interrupted here continues from its newest valid checkpoint
     on_point   called with every new point of the curve; after a continuation, with those since the checkpoint again
-    on_touch   called at every decision and minibatch: sign of life
-    stop       polled as often. A stopped learning returns at once, with the policy of its last update, without a score, and with `failure`
-               saying so. It writes no checkpoint, so that learning on later gives the curve of an unbroken one.
+    on_touch   sign of life, called at decisions and minibatches, but not more often than every TOUCH_S seconds
+    stop       polled at every decision and minibatch. A stopped learning returns at once, with the policy of its last update, without a
+               score, and with `failure` saying so. It writes no checkpoint, so that learning on later gives the curve of an unbroken one.
     logs       TensorBoard files; default `folder`/tensorboard
     on_resume  called with how many times this learning was continued, if it was
 
@@ -47,14 +49,19 @@ def learn(
     What no further attempt could change (see HOPELESS) is in `failure`; anything else is raised.
     """
 
+    touched = 0.0
+
     def alive() -> bool:
-        on_touch()
+        nonlocal touched
+        if time.monotonic() - touched > TOUCH_S:
+            on_touch()
+            touched = time.monotonic()
         return not stop()
 
     try:
         if request.controller:
             return _play_controller(request, alive)
-        return _learn(request, folder, on_point, alive, logs or folder / "tensorboard", on_resume)
+        return _learn(request, folder, on_point, alive, logs=logs or folder / "tensorboard", on_resume=on_resume)
     except HOPELESS as error:
         log.error("learning_failed", kind=type(error).__name__, why=str(error))
         spent = error.env_steps if isinstance(error, LearningFailed) else 0
@@ -66,6 +73,7 @@ def _learn(
     folder: Path,
     on_point: Callable[[Point], None],
     alive: Alive,
+    *,
     logs: Path,
     on_resume: Callable[[int], None],
 ) -> TrainingFinished:
@@ -74,7 +82,7 @@ def _learn(
 
     settings = request.learner
     with closing(_pool(request, settings.environments, gamma=settings.gamma, shaping=request.shaping)) as pool:
-        training = Training(request, pool, folder, logs, on_point, alive)
+        training = Training(request, pool, folder, logs=logs, on_point=on_point, alive=alive)
         if training.resumed:
             on_resume(training.resumed)
         stopped = ""
@@ -107,7 +115,9 @@ def _play_controller(request: TrainingRequested, alive: Alive) -> TrainingFinish
     return _evaluate(request, empty, player, [request.controller], alive)
 
 
-def _evaluate(request: TrainingRequested, finished: TrainingFinished, player: Player, names: Sequence[str], alive: Alive) -> TrainingFinished:
+def _evaluate(
+    request: TrainingRequested, finished: TrainingFinished, player: Player, names: Sequence[str], alive: Alive
+) -> TrainingFinished:
     """`finished` with its score, samples and the time they took, or unscored where it was stopped meanwhile."""
     began, held = time.monotonic(), request.evaluation
     try:
@@ -126,8 +136,8 @@ def _evaluate(request: TrainingRequested, finished: TrainingFinished, player: Pl
 def _verified(request: TrainingRequested, played: Sequence[Played], alive: Alive) -> bool | None:
     if not request.environment.deterministic:
         return None
-    with Replayer(request.environment, request.success) as replayer:
-        return verify(played, replayer.replay, alive)
+    with closing(Replays(request.environment, request.success)) as replays:
+        return verify(played, replays, alive)
 
 
 def _environments(request: TrainingRequested) -> int:
@@ -136,5 +146,11 @@ def _environments(request: TrainingRequested) -> int:
 
 def _pool(request: TrainingRequested, environments: int, **more: Any) -> WorkerPool:
     return WorkerPool(
-        request.environment, success=request.success, environments=environments, workers=request.workers, skills=request.skills, **more
+        request.environment,
+        success=request.success,
+        environments=environments,
+        workers=request.workers,
+        skills=request.skills,
+        fallbacks=kept_numbers(request.environment.actions, request.primitives),
+        **more,
     )

@@ -11,17 +11,20 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3 import PPO
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.utils import obs_as_tensor
+
 from rlgpt.agents.checkpoint import write_whole
 from rlgpt.bus.messages import Artifact, TrainingRequested
 from rlgpt.envs.episodes import Pool
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.options import SkillActions
 from rlgpt.envs.transitions import Choice, Observations
-from sb3_contrib import MaskablePPO
-from stable_baselines3 import PPO
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import obs_as_tensor
 
+Policy = ActorCriticPolicy | MaskableActorCriticPolicy
 MEDIA_TYPE = "application/vnd.rlgpt.policy+pytorch"
 
 
@@ -35,7 +38,7 @@ class PolicyPlayer:
 
     def __init__(
         self,
-        policy: ActorCriticPolicy,
+        policy: Policy,
         actions: SkillActions,
         view: ObservationView,
         *,
@@ -70,7 +73,7 @@ def actions_of(request: TrainingRequested, pool: Pool) -> SkillActions:
     return SkillActions.of(pool.action_space, [skill.name for skill in request.skills], request.primitives, request.environment.actions)
 
 
-def save_policy(path: Path, policy: ActorCriticPolicy, request: TrainingRequested) -> Artifact:
+def save_policy(path: Path, policy: Policy, request: TrainingRequested) -> Artifact:
     """One file: the weights, and as JSON the request they were learned under, which is all that is needed to build the network again."""
     buffer = io.BytesIO()
     weights = {name: tensor.detach().cpu() for name, tensor in policy.state_dict().items()}
@@ -99,4 +102,4 @@ def load_player(request: TrainingRequested, weights: dict[str, torch.Tensor], po
     policy = kind(view.space, actions.space, lambda _: 0.0, net_arch=list(request.learner.hidden))
     policy.load_state_dict(weights)
     greedy = request.evaluation.actions == "greedy"
-    return PolicyPlayer(cast(ActorCriticPolicy, policy), actions, view, masked=masked, greedy=greedy, seed=request.seed)
+    return PolicyPlayer(cast(Policy, policy), actions, view, masked=masked, greedy=greedy, seed=request.seed)

@@ -1,4 +1,4 @@
-"""PPO over options: stable-baselines3's PPO and sb3-contrib's MaskablePPO, with durations in the rollout buffer and time in environment steps.
+"""PPO over options: stable-baselines3's PPO and sb3-contrib's MaskablePPO, with durations in the rollout and time in environment steps.
 
 Networks, loss and optimiser are theirs, untouched. Ours is how a rollout is collected and what its advantages are (`envs/smdp.py`).
 """
@@ -20,10 +20,11 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
+from typing_extensions import override
 
 from rlgpt.bus.task import Learner
 from rlgpt.envs.observations import Learnable
-from rlgpt.envs.smdp import smdp_gae
+from rlgpt.envs.smdp import ReturnUnit, smdp_gae
 from rlgpt.envs.transitions import Transitions
 from rlgpt.envs.vector import SkillVecEnv
 
@@ -70,18 +71,19 @@ class DecisionBuffer(RolloutBuffer):
         self.buffer_size = self.pos
         self.full = True
 
+    @override
     def compute_returns_and_advantage(self, last_values: torch.Tensor, dones: npt.NDArray[Any]) -> None:
         """`dones` is stable-baselines3's; here every row knows how it ended."""
         following = np.concatenate([self.values[1:], last_values.cpu().numpy().reshape(1, -1)])
         self.advantages, self.returns = smdp_gae(
             self.rewards,
             self.durations,
-            self.terminated,
-            self.truncated,
-            self.values,
-            np.where(self.terminated | self.truncated, self.bootstraps, following),
-            self.gamma,
-            self.gae_lambda,
+            terminated=self.terminated,
+            truncated=self.truncated,
+            value=self.values,
+            next_value=np.where(self.terminated | self.truncated, self.bootstraps, following),
+            gamma=self.gamma,
+            gae_lambda=self.gae_lambda,
         )
 
     def get(self, batch_size: int | None = None) -> Iterator[Any]:  # type: ignore[override]
@@ -99,53 +101,57 @@ class PlainBuffer(DecisionBuffer, RolloutBuffer):
     """Array observations."""
 
 
-class PlainDictBuffer(DecisionBuffer, DictRolloutBuffer):
+class PlainDictBuffer(DecisionBuffer, DictRolloutBuffer):  # type: ignore[misc]
     """Dict observations."""
 
 
-class MaskableBuffer(DecisionBuffer, MaskableRolloutBuffer):
+class MaskableBuffer(DecisionBuffer, MaskableRolloutBuffer):  # type: ignore[misc]
     """Array observations, masked choices."""
 
 
-class MaskableDictBuffer(DecisionBuffer, MaskableDictRolloutBuffer):
+class MaskableDictBuffer(DecisionBuffer, MaskableDictRolloutBuffer):  # type: ignore[misc]
     """Dict observations, masked choices."""
 
 
 class OptionLearning(OnPolicyAlgorithm):
     """Collects rollouts whose decisions last several environment steps. `num_timesteps` counts environment steps.
 
-    `step_limit` ends a rollout early: learning passes it by less than one decision per environment.
+    step_limit   ends a rollout early: learning passes it by less than one decision per environment
+    unit         that rewards and values are counted in (see `ReturnUnit`); the policy's own values are in `counted` of it
+    transitions  of the decision just taken, for callbacks
     """
 
     step_limit: float = float("inf")
-    scale: float = 1.0
-    scale_seen: float = 0.0
-    gained: npt.NDArray[np.float64]
+    unit: ReturnUnit
+    counted: float = 1.0
     transitions: Transitions
-    """Of the decision just taken, for callbacks."""
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        self.unit = ReturnUnit(self.n_envs, self.gamma)
 
     def restart_episodes(self) -> None:
         """Begin fresh episodes everywhere."""
         assert self.env is not None
         self._last_obs = self.env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones((self.env.num_envs,), dtype=bool)
+        self.unit.forget_episodes()
 
+    @override
     def collect_rollouts(  # type: ignore[override]
         self, env: SkillVecEnv, callback: BaseCallback, rollout_buffer: DecisionBuffer, n_rollout_steps: int, use_masking: bool = True
     ) -> bool:
         """Fill the buffer with `n_rollout_steps` decisions per environment, fewer at the step limit; False if the callback stopped it."""
         self.policy.set_training_mode(False)
         rollout_buffer.reset()
-        import os
-        S = os.environ.get("SCALE")
         callback.on_rollout_start()
         while rollout_buffer.pos < n_rollout_steps and self.num_timesteps < self.step_limit:
             masks = env.masks() if isinstance(self, MaskablePPO) else None
             actions, values, log_probs = self._act(self._last_obs, masks)
             self.transitions = env.decide(actions)
             self.num_timesteps += int(self.transitions.duration.sum())
-            if not hasattr(self,'gained'): self.gained=np.zeros(env.num_envs)
-            self._rescale(self.transitions)
+            done = self.transitions.terminated | self.transitions.truncated
+            self.unit.follow(self.transitions.reward, self.transitions.duration, done)
             if not callback.on_step():
                 return False
             rollout_buffer.record(self.transitions, self._bootstraps(env, self.transitions))
@@ -153,31 +159,25 @@ class OptionLearning(OnPolicyAlgorithm):
             # SB3 stores these as they are; the start of an episode is part of its format, though our advantages do not read it.
             rollout_buffer.add(self._last_obs, actions, self.transitions.reward, self._last_episode_starts, values, log_probs, **more)  # type: ignore[arg-type]
             self._last_obs = env.view.convert(self.transitions.obs)
-            self._last_episode_starts = self.transitions.terminated | self.transitions.truncated
+            self._last_episode_starts = done
         if rollout_buffer.pos < rollout_buffer.buffer_size:
             rollout_buffer.cut()
-        if S and self.scale_seen > 0:
-            new = self.scale_seen
-            if new != self.scale:
-                f = self.scale / new
-                if S == "pop":
-                    with torch.no_grad():
-                        self.policy.value_net.weight.mul_(f); self.policy.value_net.bias.mul_(f)
-                    rollout_buffer.values *= f; rollout_buffer.bootstraps *= f
-                self.scale = new
-            rollout_buffer.rewards /= self.scale
+        self._change_unit(rollout_buffer)
         rollout_buffer.compute_returns_and_advantage(self._values(self._last_obs), self._last_episode_starts)  # type: ignore[arg-type]
         callback.on_rollout_end()
         return True
 
-    def _rescale(self, transitions: Transitions) -> None:
-        """Follow the discounted return of every episode; a larger one than ever enlarges `scale`, and the critic's last layer with it."""
-        discount = np.power(self.gamma, transitions.duration)
-        self.gained = self.gained * discount + transitions.reward
-        largest = float(np.abs(self.gained).max())
-        self.gained[transitions.terminated | transitions.truncated] = 0.0
-        if largest > self.scale_seen:
-            self.scale_seen = largest
+    def _change_unit(self, rollout: DecisionBuffer) -> None:
+        """Count the rollout's rewards in the present unit, and all values too: the critic's last layer shrinks as the unit grows."""
+        shrink = self.counted / self.unit.size
+        if shrink != 1.0:
+            with torch.no_grad():
+                self.policy.value_net.weight.mul_(shrink)
+                self.policy.value_net.bias.mul_(shrink)
+            rollout.values *= shrink
+            rollout.bootstraps *= shrink
+            self.counted = self.unit.size
+        rollout.rewards /= self.counted
 
     def improve(self, budget: int) -> None:
         """One update from the rollout, with the schedules at this point of the budget. A rollout of one decision teaches nothing."""
@@ -214,15 +214,15 @@ class OptionPPO(OptionLearning, PPO):
     """PPO over options."""
 
 
-class OptionMaskablePPO(OptionLearning, MaskablePPO):
+class OptionMaskablePPO(OptionLearning, MaskablePPO):  # type: ignore[misc]
     """MaskablePPO over options, some of which cannot always run."""
 
 
 def make_ppo(env: SkillVecEnv, settings: Learner, *, masked: bool, seed: int, device: str) -> OptionPPO | OptionMaskablePPO:
     """PPO for this environment under these settings; learns nothing yet."""
-    pictures = isinstance(env.observation_space, spaces.Dict)
+    parts = isinstance(env.observation_space, spaces.Dict)
     kind = OptionMaskablePPO if masked else OptionPPO
-    buffers = (PlainDictBuffer, MaskableDictBuffer) if pictures else (PlainBuffer, MaskableBuffer)
+    buffers = (PlainDictBuffer, MaskableDictBuffer) if parts else (PlainBuffer, MaskableBuffer)
     model = kind(
         env.view.policy,
         env,

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import structlog
 import torch
+from stable_baselines3.common.callbacks import BaseCallback
+
 from rlgpt.agents import checkpoint
 from rlgpt.agents.curve import Curve, tensorboard
 from rlgpt.agents.endings import LearningFailed, Stopped
@@ -28,12 +30,13 @@ from rlgpt.bus.messages import Point, TrainingRequested
 from rlgpt.envs.episodes import EpisodeSeeds, Pool
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.vector import SkillVecEnv
-from stable_baselines3.common.callbacks import BaseCallback
 
 log = structlog.get_logger()
 
 QUARANTINE = 10
 """Faults after which a skill may not be chosen any more."""
+BYSTANDER = "lost with its worker"
+"""How the pool's fault begins where an environment only shared a process with a skill that ended it."""
 PATIENCE = 100
 """Decisions in a row, of all environments, that may pass without a single environment step."""
 
@@ -46,7 +49,14 @@ class Training:
     """
 
     def __init__(
-        self, request: TrainingRequested, pool: Pool, folder: Path, logs: Path, on_point: Callable[[Point], None], alive: Callable[[], bool]
+        self,
+        request: TrainingRequested,
+        pool: Pool,
+        folder: Path,
+        *,
+        logs: Path,
+        on_point: Callable[[Point], None],
+        alive: Callable[[], bool],
     ) -> None:
         settings, held = request.learner, request.evaluation
         self.request, self.settings, self.folder, self._alive = request, settings, folder, alive
@@ -55,11 +65,11 @@ class Training:
         self.seeds = EpisodeSeeds(request.seed, range(held.first_seed, held.first_seed + held.episodes))
         self.actions = actions_of(request, pool)
         view = ObservationView(pool.observation_space)
-        self.env = SkillVecEnv(pool, self.actions, view, self.seeds, settings.environments, len(request.skills))
+        self.env = SkillVecEnv(pool, self.actions, view, self.seeds, environments=settings.environments, skills=len(request.skills))
         self.masked = is_masked(request, self.actions)
         self.model = make_ppo(self.env, settings, masked=self.masked, seed=request.seed, device=self.device)
         self.model.step_limit = settings.env_steps
-        self.model.rollout_buffer.touched = self._still_alive  # type: ignore[method-assign,attr-defined]
+        self.model.rollout_buffer.touched = self._still_alive  # type: ignore[attr-defined]
         self.faults: Counter[str] = Counter()
         self.resumed, self.learn_s, self._idle, self._saved_at = 0, 0.0, 0, 0
         state = checkpoint.newest(folder, digest(request))
@@ -94,7 +104,13 @@ class Training:
         """The policy as it is now."""
         greedy = self.request.evaluation.actions == "greedy"
         return PolicyPlayer(
-            self.model.policy, self.actions, self.env.view, masked=self.masked, greedy=greedy, seed=self.request.seed, blocked=self.env.blocked
+            self.model.policy,
+            self.actions,
+            self.env.view,
+            masked=self.masked,
+            greedy=greedy,
+            seed=self.request.seed,
+            blocked=self.env.blocked,
         )
 
     def watch(self) -> bool:
@@ -113,6 +129,8 @@ class Training:
         for i in (i for i, fault in enumerate(faults) if fault):
             which = int(self.env.chosen[i])
             name, skill = self.actions.names[which], which - self.actions.primitives
+            if faults[i].startswith(BYSTANDER):
+                continue
             self.faults[name] += 1
             log.warning("decision_failed", choice=name, times=self.faults[name], env_steps=self.model.num_timesteps, why=faults[i])
             if skill >= 0 and self.faults[name] >= QUARANTINE and not self.env.blocked[skill]:
@@ -126,8 +144,8 @@ class Training:
     def _check_weights(self) -> None:
         if not all(bool(torch.isfinite(weights).all()) for weights in self.model.policy.parameters()):
             raise LearningFailed(
-                f"PPO diverged: weights are no longer numbers after {self.model.num_timesteps} environment steps; lower learner.learning_rate "
-                f"(now {self.settings.learning_rate:g}), or look for enormous rewards or observations",
+                f"PPO diverged: after {self.model.num_timesteps} environment steps its weights are no longer numbers; lower "
+                f"learner.learning_rate (now {self.settings.learning_rate:g}), or look for enormous rewards or observations",
                 self.model.num_timesteps,
             )
 
@@ -139,6 +157,7 @@ class Training:
             "request": digest(self.request),
             "env_steps": self.model.num_timesteps,
             "updates": self.model._n_updates,
+            "unit": [self.model.counted, self.model.unit.largest],
             "policy": self.model.policy.state_dict(),
             "optimizer": self.model.policy.optimizer.state_dict(),
             "torch": torch.get_rng_state(),
@@ -161,6 +180,7 @@ class Training:
         self.model.policy.optimizer.load_state_dict(state["optimizer"])
         self.model.num_timesteps = self._saved_at = state["env_steps"]
         self.model._n_updates = state["updates"]
+        self.model.counted, self.model.unit.largest = state["unit"]
         torch.set_rng_state(state["torch"])
         if state["cuda"] and self.device.startswith("cuda"):
             torch.cuda.set_rng_state_all(state["cuda"])

@@ -252,8 +252,9 @@ class BusClient:
             self._link.changed.wait_for(lambda: inbox.ready or inbox.error, timeout_s)
             if inbox.ready:
                 return
+            error = inbox.error
             session.close(inbox)
-        raise inbox.error or BusUnreachable(f"no answer from {self.address} to the subscription of {inbox.consumer or 'a watch'}")
+        raise error or BusUnreachable(f"no answer from {self.address} to the subscription of {inbox.consumer or 'a watch'}")
 
     # ---------------------------------------------------------------- requests and dead letters
 

@@ -21,6 +21,7 @@ MAX_ENVELOPE = MAX_FRAME - 4096  # leaves room for the frame around it
 MAX_EVENTS = 1024  # envelopes in one frame
 MAX_INT = 2**53  # integers every language's number type holds, well inside SQLite's
 MAX_LEASES = 65_536
+OPTIONAL = ("time", "subject", "correlationid", "causationid", "traceparent")
 
 Frame = dict[str, Any]
 Check = tuple[Callable[[Any], bool], str]
@@ -180,20 +181,22 @@ def encode(envelope: Envelope) -> bytes:
 def attributes(raw: bytes) -> dict[str, Any]:
     """The attributes of an encoded envelope, `data` left as bytes; raises Malformed. What the broker looks at."""
     fields = _map(raw, _unpack_envelope, "envelope")
+    get = fields.get
     for name in ("id", "source", "type", "topic"):
-        if not is_name(fields.get(name)):
-            raise Malformed(f"envelope: {name} must be {NAME[1]}, not {_show(fields.get(name))}")
+        value = get(name)
+        if not (type(value) is str and 0 < len(value) <= 256 and value.isprintable()):  # `is_name`, in line: this runs for every event
+            raise Malformed(f"envelope: {name} must be {NAME[1]}, not {_show(value)}")
     if "*" in fields["topic"]:
         raise Malformed(f"envelope {fields['id']}: the topic {fields['topic']!r} is a pattern, which only a subscription may have")
-    if type(fields.get("data")) is not bytes:
-        raise Malformed(f"envelope {fields['id']}: data must be bin, not {_show(fields.get('data'))}")
-    if fields.get("specversion") != SPEC_VERSION or fields.get("datacontenttype") != CONTENT_TYPE:
+    if type(get("data")) is not bytes:
+        raise Malformed(f"envelope {fields['id']}: data must be bin, not {_show(get('data'))}")
+    if get("specversion") != SPEC_VERSION or get("datacontenttype") != CONTENT_TYPE:
         raise Malformed(
             f"envelope {fields['id']}: specversion must be {SPEC_VERSION!r} and datacontenttype {CONTENT_TYPE!r}, "
-            f"not {_show(fields.get('specversion'))} and {_show(fields.get('datacontenttype'))}"
+            f"not {_show(get('specversion'))} and {_show(get('datacontenttype'))}"
         )
-    for name in ("time", "subject", "correlationid", "causationid", "traceparent"):
-        if type(fields.get(name, "")) is not str:
+    for name in OPTIONAL:
+        if name in fields and type(fields[name]) is not str:
             raise Malformed(f"envelope {fields['id']}: {name} must be a string, not {_show(fields[name])}")
     return fields
 

@@ -65,7 +65,10 @@ class Inbox:
             self._last = max(self._last, *(event[0] for event in fresh), 0)
         else:
             fresh = [event for event in events if (event[0], event[1]) not in self._held]
-            self._held.update((event[0], event[1]) for event in fresh)
+            for seq, attempt, _ in fresh:
+                self._held.add((seq, attempt))
+                for earlier in range(1, attempt):  # handed to us again because an answer crossed with a hello: begin it once
+                    self.mark_stale((seq, earlier))
         self.queue.extend(fresh)
         self._notify()
 

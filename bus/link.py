@@ -73,8 +73,11 @@ class Link:
         """Say goodbye and end the thread."""
         self._stopping = True
         self.wake()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+        if self._thread.is_alive():
             self._thread.join(5.0)
+        elif self._thread.ident is None:  # never started
+            self._woken = True
+            os.close(self._wakeup)
 
     # ---------------------------------------------------------------- the I/O thread
 

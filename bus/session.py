@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rlgpt.bus.codec import PROTOCOL, Frame, pack, unpack
-from rlgpt.bus.errors import BusError, Refused, StaleLease
+from rlgpt.bus.errors import BusClosed, BusError, Refused, StaleLease
 from rlgpt.bus.inbox import Inbox, Key
 
 FRAME_EVENTS, FRAME_BYTES = 256, 256 * 1024  # small publications travel together up to this
@@ -134,8 +134,11 @@ class Session:
             self._say.append(pack({"op": "sub", **inbox.frame()}))
 
     def close(self, inbox: Inbox) -> None:
-        if self.inboxes.pop(inbox.sub, None) and self.up:
-            self._say.append(pack({"op": "unsub", "sub": inbox.sub}))
+        if self.inboxes.pop(inbox.sub, None):
+            inbox.queue.clear()
+            inbox.fail(BusClosed(f"the subscription to {inbox.consumer or inbox.topics} is closed"))
+            if self.up:
+                self._say.append(pack({"op": "unsub", "sub": inbox.sub}))
 
     def ask(self, frame: Frame, inbox: Inbox | None = None, keys: Sequence[Key] = ()) -> Asked:
         n = self._number()

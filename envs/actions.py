@@ -34,7 +34,7 @@ class ActionReader:
         self.space = space
         named = space["type"] == "Discrete" and len(names) == space["n"]
         self.constants: dict[str, int] = {constant(name): space["start"] + i for i, name in enumerate(names)} if named else {}
-        self._names = {name: space["start"] + i for i, name in enumerate(names)} if named else {}
+        self._names: dict[str, int] = {name: space["start"] + i for i, name in enumerate(names)} if named else {}
         self._shape = tuple(space.get("shape", ()))
         match space["type"]:
             case "Box":

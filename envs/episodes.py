@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from gymnasium import spaces
+
 from rlgpt.envs.transitions import Choice, Transitions
 
 

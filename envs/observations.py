@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+
 from rlgpt.envs.errors import EnvironmentUnsupported
 from rlgpt.envs.transitions import Observations
 
@@ -23,6 +24,8 @@ Learnable = Array | dict[str, Array]
 Convert = Callable[[Array], Array]
 SMALLEST_PICTURE = 36
 """Pixels a side: what the three convolutions of stable-baselines3's NatureCNN need."""
+WIDEST = 1e6
+"""Bounds beyond this are no unit of measure, only the largest number somebody could think of."""
 
 
 class ObservationView:
@@ -78,17 +81,8 @@ def _leaf(space: spaces.Space[Any], where: str) -> tuple[spaces.Space[Any], Conv
     match space:
         case spaces.Box() if _is_picture(space):
             return _picture(space)
-        case spaces.Box() if __import__("os").environ.get("OBS"):
-            l, h = space.low.astype(float), space.high.astype(float)
-            ok = np.isfinite(l) & np.isfinite(h) & (h - l < 1e6) & (h > l)
-            mid = np.where(ok, (l + h) / 2, 0).astype(np.float32)
-            half = np.where(ok, (h - l) / 2, 1).astype(np.float32)
-            return spaces.Box(
-                ((l - mid) / half).astype(np.float32), ((h - mid) / half).astype(np.float32), dtype=np.float32
-            ), lambda batch: ((batch - mid) / half).astype(np.float32)
         case spaces.Box():
-            low, high = (np.asarray(bound, np.float32) for bound in (space.low, space.high))
-            return spaces.Box(low, high, dtype=np.float32), lambda batch: batch.astype(np.float32, copy=False)
+            return _numbers(space)
         case spaces.Discrete(start=start):
             return spaces.Discrete(int(space.n)), (lambda batch: batch - start) if start else (lambda batch: batch)
         case spaces.MultiDiscrete(start=start):
@@ -113,12 +107,23 @@ def _is_picture(space: spaces.Space[Any]) -> bool:
     )
 
 
+def _numbers(space: spaces.Box) -> tuple[spaces.Space[Any], Convert]:
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    known = (high > low) & (np.maximum(np.abs(low), np.abs(high)) <= WIDEST)
+    middle, half = np.zeros(space.shape), np.ones(space.shape)
+    middle[known], half[known] = (low[known] + high[known]) / 2, (high[known] - low[known]) / 2
+    scaled = spaces.Box(((low - middle) / half).astype(np.float32), ((high - middle) / half).astype(np.float32), dtype=np.float32)
+    offset, factor = middle.astype(np.float32), (1 / half).astype(np.float32)
+    return scaled, lambda batch: (batch.astype(np.float32, copy=False) - offset) * factor
+
+
 def _picture(space: spaces.Box) -> tuple[spaces.Space[Any], Convert]:
     channels_first = int(np.argmin(space.shape)) == 0
     shape = space.shape if channels_first else (space.shape[2], space.shape[0], space.shape[1])
     if min(shape[1:]) < SMALLEST_PICTURE:
-        flat = spaces.Box(0.0, 1.0, (int(np.prod(shape)),), np.float32)
-        return flat, lambda batch: batch.reshape(len(batch), -1).astype(np.float32) / np.float32(255)
+        # Such as MiniGrid's 7x7x3: codes from 0 to 10, which a division by 255 would make invisible.
+        flat = spaces.Box(0.0, 255.0, (int(np.prod(shape)),), np.float32)
+        return flat, lambda batch: batch.reshape(len(batch), -1).astype(np.float32)
     if channels_first:
         return space, lambda batch: batch
     return spaces.Box(0, 255, shape, np.uint8), lambda batch: np.ascontiguousarray(batch.transpose(0, 3, 1, 2))

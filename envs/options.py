@@ -1,7 +1,7 @@
 """What the learner chooses from: an environment's action space, with skills in it.
 
-`SkillActions.of(space, ...)` is the one entrance. `space` is what the policy sees, `decode` turns a batch of its actions into choices for
-the worker pool. A choice of a skill that cannot run now becomes a primitive action, whatever the space; a masking policy does not get there.
+`SkillActions.of(space, ...)` is the one entrance. `space` is what the policy sees, `decode` turns a batch of its actions into choices
+for the worker pool. A choice of a skill that cannot run now becomes a primitive action, whatever the space; a masking policy makes none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from typing_extensions import override
+
 from rlgpt.envs.transitions import Call, Choice, Primitive
 
 Array = npt.NDArray[Any]
@@ -30,9 +32,16 @@ def action_names(space: spaces.Space[Any], words: Sequence[str] = ()) -> tuple[s
         return ()
     if words and len(words) != space.n:
         raise ActionsUnsupported(
-            f"environment.actions names {len(words)} actions ({', '.join(words)}), but the action space is {space}: name all of them, or none"
+            f"environment.actions names {len(words)} actions ({', '.join(words)}), but the action space is {space}: "
+            "name all of them, or none"
         )
     return tuple(words) or tuple(str(space.start + i) for i in range(int(space.n)))
+
+
+def kept_numbers(words: Sequence[str], primitives: Sequence[str]) -> list[int]:
+    """Numbers of the Discrete actions that stay, as far as names tell: what a pool may take where a call takes no step (empty: any)."""
+    numbers = {name: i for i, name in enumerate(words)}
+    return [numbers.get(name, int(name) if name.isdecimal() else -1) for name in primitives if name in numbers or name.isdecimal()]
 
 
 class SkillActions(ABC):
@@ -80,6 +89,8 @@ class SkillActions(ABC):
         runnable  [B, S]   skills that can run now
         """
         chosen = self._chosen(actions)
+        if not self._calls:
+            return [self._primitive(actions[i], which) for i, which in enumerate(chosen.tolist())], chosen
         skill = chosen - self.primitives
         blocked = (skill >= 0) & ~np.take_along_axis(np.pad(runnable, ((0, 0), (0, 1))), np.maximum(skill, 0)[:, None], 1)[:, 0]
         chosen = np.where(blocked, 0, chosen)
@@ -90,9 +101,9 @@ class SkillActions(ABC):
         ]
         return choices, chosen
 
+    @abstractmethod
     def mask(self, runnable: Bools) -> Bools | None:
         """[B, n] for MaskablePPO, in the layout of sb3-contrib; None where the space cannot be masked (Box)."""
-        return None
 
     @abstractmethod
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
@@ -121,11 +132,12 @@ class DiscreteActions(SkillActions):
         self.space = spaces.Discrete(len(self.names))
 
     def mask(self, runnable: Bools) -> Bools:
-        return np.concatenate([np.ones((len(runnable), self.primitives), bool), runnable], axis=1)
+        return np.concatenate([np.ones((len(runnable), self.primitives), np.bool_), runnable], axis=1)
 
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         return actions.reshape(-1).astype(np.int64)
 
+    @override
     def _primitive(self, action: Array, which: int) -> Primitive:
         return self._kept[which]
 
@@ -137,28 +149,30 @@ class MultiDiscreteActions(SkillActions):
         super().__init__(skills, ["primitive"])
         self._shape, self._dtype = space.nvec.shape, space.dtype
         self._start = space.start.reshape(-1)
-        self._leading = bool(skills)
+        self._leading, self._own = bool(skills), int(space.nvec.sum())
         nvec = space.nvec.reshape(-1)
         self.space = spaces.MultiDiscrete(np.concatenate([[1 + len(skills)], nvec]) if skills else nvec)
 
     def mask(self, runnable: Bools) -> Bools:
-        ones = np.ones((len(runnable), int(self.space.nvec.sum()) - runnable.shape[1]), bool)  # type: ignore[attr-defined]
-        return np.concatenate([ones[:, :1], runnable, ones[:, 1:]], axis=1) if self._leading else ones
+        ones = np.ones((len(runnable), self._own), np.bool_)
+        return np.concatenate([np.ones_like(ones[:, :1]), runnable, ones], axis=1) if self._leading else ones
 
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         return actions[:, 0].astype(np.int64) if self._leading else np.zeros(len(actions), np.int64)
 
+    @override
     def _primitive(self, action: Array, which: int) -> Primitive:
         own = action[1:] if self._leading else action
         return Primitive((own.astype(np.int64) + self._start).reshape(self._shape).astype(self._dtype))
 
 
 class BoxActions(SkillActions):
-    """Box of d numbers -> d + 1 + S numbers: the primitive action scaled to [-1, 1], a logit for "primitive", one per skill; the largest wins.
+    """Box of d numbers -> d + 1 + S numbers: the primitive action, scaled to [-1, 1], and logits, of which the largest wins.
 
-    The policy is Gaussian over all of them, and the log-probability is that of the whole vector. Its logits begin as independent numbers
-    of mean 0 and deviation 1, so at first each of the 1 + S is taken equally often; they are compared as drawn, not clipped to the
-    space's bounds, where ties would always fall to the first. Scaling gives every dimension the same room to explore, whatever its unit.
+    The first logit stands for "primitive", the others for a skill each; without skills there are none. The policy is Gaussian over all
+    of them, and the log-probability is that of the whole vector. Its logits begin as independent numbers of mean 0 and deviation 1, so
+    at first each of the 1 + S is taken equally often; they are compared as drawn, not clipped to the space's bounds, where ties would
+    always fall to the first. Scaling gives every dimension the same room to explore, whatever its unit.
     """
 
     def __init__(self, space: spaces.Box, skills: Sequence[str]) -> None:
@@ -171,11 +185,16 @@ class BoxActions(SkillActions):
         self._logits = bool(skills)
         self.space = spaces.Box(-1.0, 1.0, (self._size + logits,), np.float32)
 
+    @override
+    def mask(self, runnable: Bools) -> None:
+        return None
+
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         if not self._logits:
             return np.zeros(len(actions), np.int64)
-        return np.argmax(actions[:, self._size :], axis=1)
+        return np.asarray(np.argmax(actions[:, self._size :], axis=1), np.int64)
 
+    @override
     def _primitive(self, action: Array, which: int) -> Primitive:
         unit = np.clip(action[: self._size].reshape(self._shape).astype(np.float64), -1.0, 1.0)
         scaled = self._low + (unit + 1.0) / 2.0 * self._span

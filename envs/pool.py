@@ -48,6 +48,7 @@ __all__ = [
     "try_skill",
 ]
 
+WORTH_S = 0.0004  # work that makes one more worker pay, seconds; some times what waking a process costs
 MAX_RECORDED = 1_000_000  # actions of one episode; beyond, its actions are not kept
 
 
@@ -55,7 +56,7 @@ class WorkerPool:
     """B environments in locked worker processes. Not thread-safe; `close()` it, or use it in a `with` statement.
 
     environments  B
-    workers       processes; None: one per core, at most B
+    workers       processes; None: as many as pay, at most one per core
     skills        that `Call` counts through; each may call the others
     gamma         discount inside a decision
     shaping       expression added to the reward of every step
@@ -85,10 +86,11 @@ class WorkerPool:
             raise ValueError(f"environments is {environments}; it has to be at least 1")
         self.skills = tuple(skills)
         self._record = record
-        per = -(-environments // min(workers or len(os.sched_getaffinity(0)), environments))
-        self._slots = [range(first, min(first + per, environments)) for first in range(0, environments, per)]
-        zygote = Zygote(environment, environments=per, limits=limits)
+        zygote = Zygote(environment, limits=limits)
         self._finalizer = weakref.finalize(self, zygote.close)
+        longest = max([1, *(skill.max_steps for skill in self.skills)])
+        per = -(-environments // min(workers or _worthwhile(environments * zygote.step_s * min(longest, 10)), environments))
+        self._slots = [range(first, min(first + per, environments)) for first in range(0, environments, per)]
         self._observation = zygote.description.observation_space
         self.observation_space, self.action_space = restore(self._observation), restore(zygote.description.action_space)
         work = work_for(
@@ -99,10 +101,9 @@ class WorkerPool:
             call_s=max(0.05, 0.8 * deadline_s / per),
             fallbacks=[value.tolist() if isinstance(value, np.ndarray) else value for value in fallbacks],
         )
-        logged = max([1, *(skill.max_steps for skill in self.skills)]) if record else 0
         try:
             sizes, names = [len(slots) for slots in self._slots], [skill.name for skill in self.skills]
-            self._crew = Crew(zygote, sizes, names, work, logged=logged, deadline_s=deadline_s)
+            self._crew = Crew(zygote, sizes, names, work, logged=longest if record else 0, deadline_s=deadline_s)
         except BaseException:
             self._finalizer()
             raise
@@ -237,6 +238,11 @@ class WorkerPool:
             ended=tuple(ended),
             faults=tuple(fault for batch in batches for fault in batch.faults),
         )
+
+
+def _worthwhile(batch_s: float) -> int:
+    """Workers for batches of so many seconds of work: waking one pays only if it has more to do than that costs."""
+    return max(1, min(len(os.sched_getaffinity(0)), int(batch_s / WORTH_S)))
 
 
 def _stack(parts: Sequence[Any]) -> Any:

@@ -13,6 +13,7 @@ Floats = npt.NDArray[np.floating[Any]]
 def smdp_gae(
     reward: Floats,
     duration: npt.NDArray[np.integer[Any]],
+    *,
     terminated: npt.NDArray[np.bool_],
     truncated: npt.NDArray[np.bool_],
     value: Floats,
@@ -27,7 +28,7 @@ def smdp_gae(
     terminated  [T, B]  the environment ended the episode: nothing follows
     truncated   [T, B]  the time limit ended it: its last observation still has a value
     value       [T, B]  V(s[t])
-    next_value  [T, B]  V of the state the decision led to; where the episode ended, of its last observation, not of the next episode's first
+    next_value  [T, B]  V of the state the decision led to; where the episode ended, of its last observation, not the next episode's first
     ->          [T, B] float32, twice: advantages A, and A + value, what the critic is fitted to
 
         delta[t] = r[t] + gamma**k[t] * (1 - terminated[t]) * V(s[t+1]) - V(s[t])
@@ -47,3 +48,36 @@ def smdp_gae(
     for t in reversed(range(len(delta))):
         later = advantage[t] = delta[t] + carry[t] * later
     return advantage.astype(np.float32), (advantage + value).astype(np.float32)
+
+
+class ReturnUnit:
+    """The unit a critic of B environments counts in: the largest discounted return, in absolute value, that any episode has gathered yet.
+
+    A critic begins at 0. Where true values lie around -90, it takes hundreds of updates to get there, and until then every bootstrap
+    is far too bright. A skill of fifty steps has its fifty rewards in hand and one such bootstrap, a single action one reward and the
+    bootstrap: so the learner turns away from its skills (measured on MountainCar: 0 % instead of 95 %). In this unit values lie
+    within about -1 and 1 whatever the rewards, and the critic is there after a few updates.
+
+    largest   so far; 0 before the first reward
+    gathered  [B] discounted return of the episodes under way
+    """
+
+    def __init__(self, environments: int, gamma: float) -> None:
+        self.largest = 0.0
+        self.gathered = np.zeros(environments)
+        self._gamma = gamma
+
+    @property
+    def size(self) -> float:
+        """Rewards are divided by it."""
+        return self.largest or 1.0
+
+    def follow(self, reward: Floats, duration: npt.NDArray[np.integer[Any]], done: npt.NDArray[np.bool_]) -> None:
+        """One decision in every environment, [B] each."""
+        self.gathered = self.gathered * np.power(self._gamma, duration) + reward
+        self.largest = max(self.largest, float(np.abs(self.gathered).max()))
+        self.gathered[done] = 0.0
+
+    def forget_episodes(self) -> None:
+        """Every environment begins a fresh episode."""
+        self.gathered[:] = 0.0

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+from typing_extensions import override
+
 from rlgpt.envs.episodes import Pool
 from rlgpt.envs.observations import Learnable, ObservationView
 from rlgpt.envs.options import Bools, SkillActions
 from rlgpt.envs.transitions import Transitions
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 
 class SkillVecEnv(VecEnv):
@@ -25,7 +27,7 @@ class SkillVecEnv(VecEnv):
     """
 
     def __init__(
-        self, pool: Pool, actions: SkillActions, view: ObservationView, seeds: Iterator[int], environments: int, skills: int
+        self, pool: Pool, actions: SkillActions, view: ObservationView, seeds: Iterator[int], *, environments: int, skills: int
     ) -> None:
         self.pool, self.actions, self.view, self.seeds = pool, actions, view, seeds
         self.blocked: Bools = np.zeros(skills, bool)
@@ -93,15 +95,18 @@ class SkillVecEnv(VecEnv):
             return [self.masks] * count
         raise AttributeError(f"environments live in worker processes; SkillVecEnv offers no attribute {attr_name!r} of theirs")
 
+    @override
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         raise AttributeError(f"environments live in worker processes; their attribute {attr_name!r} cannot be set from here")
 
+    @override
     def env_method(self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any) -> list[Any]:
         masks = self.masks() if method_name == "action_masks" else None
         if masks is None:
             raise AttributeError(f"environments live in worker processes; SkillVecEnv offers no method {method_name!r} of theirs")
         return [masks[i] for i in self._get_indices(indices)]
 
+    @override
     def env_is_wrapped(self, wrapper_class: type[Any], indices: VecEnvIndices = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]
 

@@ -23,6 +23,7 @@ from rlgpt.envs import lockdown
 from rlgpt.envs.actions import ActionReader
 from rlgpt.envs.description import Description
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
+from rlgpt.envs.handle import Doorbells
 from rlgpt.envs.layout import Shape
 from rlgpt.envs.registry import make
 from rlgpt.envs.runner import Runner, load, rehearse
@@ -44,7 +45,7 @@ def main() -> None:
     # No handler: an import that hangs, even in C, ends here if the parent does not end it first.
     signal.alarm(int(config["start_s"]) + 1)
     try:
-        environments, description = _prepare(config)
+        env, description, step_s = _prepare(config)
     except (EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid) as error:
         control.send({"failed": type(error).__name__, "text": str(error)})
         return
@@ -53,46 +54,47 @@ def main() -> None:
         control.send({"failed": EnvironmentUnavailable.__name__, "text": clip(text, 4000)})
         return
     signal.alarm(0)
-    control.send({"description": asdict(description)})
+    control.send({"description": asdict(description), "step_s": step_s})
     os.dup2(0, 2)  # the standard error kept start-up's words for the parent; from here on it is /dev/null
     gc.collect()
     gc.freeze()
-    _serve_forks(control, parent, config, environments)
+    _serve_forks(control, parent, config, [env])
 
 
-def _prepare(config: dict[str, Any]) -> tuple[list[Any], Description]:
+def _prepare(config: dict[str, Any]) -> tuple[Any, Description, float]:
+    """The environment, made and warmed up; what it is; seconds a step of it takes."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         preload(config["imports"])
-        kwargs, steps = config["kwargs"], config["max_episode_steps"]
-        checked = bool(config["checked"])
-        environments = [make(config["id"], kwargs, steps, checked=checked and not i) for i in range(config["environments"])]
-        env = environments[0]
+        env = make(config["id"], config["kwargs"], config["max_episode_steps"], checked=bool(config["checked"]))
         observation, action = describe(env.observation_space), describe(env.action_space)
         ActionReader(action, config["actions"])
         if not leaves(observation):
             raise EnvironmentUnsupported("no part of the observation is an array; wrap the environment to encode it")
-        _warm_up(env)
+        step_s = _warm_up(env)
         rehearse()
         obs, info = env.reset(seed=0)
         words = observation_words(obs, observation, config["observations"])
     spec = env.spec
     limit = spec.max_episode_steps if spec else None
     said = tuple(dict.fromkeys(clip(str(warning.message), 500) for warning in caught))[:20]
-    return environments, Description(spec.id if spec else config["id"], observation, action, limit, words, info_words(info), said)
+    return env, Description(spec.id if spec else config["id"], observation, action, limit, words, info_words(info), said), step_s
 
 
-def _warm_up(env: Any) -> None:
-    """Play a little at random: what is imported or opened at first use has to be there before a worker locks itself in."""
+def _warm_up(env: Any) -> float:
+    """Play a little at random: what is imported or opened at first use has to be there before a worker locks itself in.
+
+    Returns seconds of a step, the share of resets in them.
+    """
     env.action_space.seed(0)
     env.reset(seed=0)
-    end = time.monotonic() + WARM_UP_S
-    for step in range(WARM_UP_STEPS):
+    begin, step = time.monotonic(), 0
+    while step < WARM_UP_STEPS and time.monotonic() - begin < WARM_UP_S:
+        step += 1
         *_, terminated, truncated, _ = env.step(env.action_space.sample())
         if terminated or truncated:
             env.reset(seed=step)
-        if time.monotonic() > end:
-            break
+    return (time.monotonic() - begin) / step
 
 
 def _serve_forks(control: Channel, parent: int, config: dict[str, Any], environments: list[Any]) -> None:
@@ -112,6 +114,8 @@ def _serve_forks(control: Channel, parent: int, config: dict[str, Any], environm
             control.send({"status": os.waitpid(message["reap"], 0)[1]})
             continue
         _, descriptors, _, _ = socket.recv_fds(control.socket, 1, 4)
+        while len(environments) < message["shape"]["slots"]:  # made once, here, and copied by every fork
+            environments.append(make(config["id"], config["kwargs"], config["max_episode_steps"]))
         zygote = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -141,7 +145,7 @@ def _be_worker(zygote: int, descriptors: list[int], message: dict[str, Any], con
             lockdown.limit_memory(budget)
         load(runner, channel.receive(), config["imports"])
         channel.send({"ready": list(locks)})
-        _serve(channel, go, done, runner)
+        _serve(channel, Doorbells(go, done), runner)
         status = 0
     except MemoryError:
         status = OUT_OF_MEMORY
@@ -156,16 +160,16 @@ def _be_worker(zygote: int, descriptors: list[int], message: dict[str, Any], con
         os._exit(status)
 
 
-def _serve(channel: Channel, go: int, done: int, runner: Runner) -> None:
+def _serve(channel: Channel, bells: Doorbells, runner: Runner) -> None:
     poller = select.poll()
-    poller.register(go, select.POLLIN)
+    poller.register(bells.go, select.POLLIN)
     poller.register(channel, select.POLLIN)
     while True:
         for descriptor, _ in poller.poll():
-            if descriptor == go:
-                os.read(go, 8)
+            if descriptor == bells.go:
+                os.read(bells.go, 8)
                 runner.batch()
-                os.eventfd_write(done, 1)
+                os.eventfd_write(bells.done, 1)
             else:
                 channel.send(runner.answer(channel.receive()))
 

@@ -53,12 +53,13 @@ CLEAN = {
 class Zygote:
     """A process in which the environment is imported and made, and from which workers are forked in milliseconds.
 
-    environments  how many to make: the most one worker may hold
-    checked       have Gymnasium's checker look at the first one; its warnings are in `description`
+    checked      have Gymnasium's checker look at it; its warnings are in `description`
+    description  what the environment is
+    step_s       seconds a step of it took at the start, roughly
     Raises EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid (an import) or WorkerDied.
     """
 
-    def __init__(self, environment: Environment, *, environments: int = 1, limits: Limits | None = None, checked: bool = False) -> None:
+    def __init__(self, environment: Environment, *, limits: Limits | None = None, checked: bool = False) -> None:
         self.environment, self.limits = environment, limits or Limits()
         warning = lockdown.require(self.limits.unsafe)
         if warning:
@@ -78,7 +79,7 @@ class Zygote:
                 start_new_session=True,
             )
         try:
-            self.description = self._begin(environments, checked)
+            self.description, self.step_s = self._begin(checked)
         except BaseException:
             self.close()
             raise
@@ -130,11 +131,11 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self, environments: int, checked: bool) -> Description:
+    def _begin(self, checked: bool) -> tuple[Description, float]:
         environment, limits = self.environment, self.limits
         config = environment.model_dump(exclude={"notes", "deterministic"})
         try:
-            self._channel.send({**config, "environments": environments, "checked": checked, **asdict(limits)}, limits.start_s)
+            self._channel.send({**config, "checked": checked, **asdict(limits)}, limits.start_s)
             answer = self._channel.receive(limits.start_s)
         except TypeError as error:
             raise errors.EnvironmentUnavailable(f"environment {environment.id!r}: kwargs can only hold plain data: {error}") from None
@@ -144,7 +145,7 @@ class Zygote:
             kind = getattr(errors, answer["failed"])
             raise kind(answer["text"])
         description = answer["description"]
-        return Description(**{**description, "warnings": tuple(description["warnings"])})
+        return Description(**{**description, "warnings": tuple(description["warnings"])}), float(answer["step_s"])
 
     def _fork(self, message: dict[str, Any], descriptors: list[int]) -> int:
         try:

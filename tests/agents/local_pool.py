@@ -1,4 +1,4 @@
-"""A worker pool inside the test's own process: the same interface, plain Python, one environment after the other. An oracle, not a product."""
+"""A worker pool inside the test's own process: the same interface, in plain Python, one environment after the other."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ class LocalPool:
             if terminated[i] or truncated[i]:
                 episode = self.episodes[i]
                 recorded = np.array(episode["actions"]) if self.record else None
-                ended[i] = EpisodeEnd(
-                    self.seeds[i], bool(terminated[i]), episode["return"], episode["steps"], not terminated[i], recorded
-                )
+                ended[i] = EpisodeEnd(self.seeds[i], bool(terminated[i]), episode["return"], episode["steps"], not terminated[i], recorded)
                 self.obs[i] = self._begin(i, next_seeds[i])
         return self._transitions(final, reward, duration, terminated, truncated, ended, faults)
 
-    def _transitions(self, final: list[Any], reward: Any, duration: Any, terminated: Any, truncated: Any, ended: Any, faults: Any) -> Transitions:
+    def _transitions(
+        self, final: list[Any], reward: Any, duration: Any, terminated: Any, truncated: Any, ended: Any, faults: Any
+    ) -> Transitions:
         runnable = [[test is None or test(obs) for test in self.can_run] for obs in self.obs]
         return Transitions(
             obs=_stack(self.obs),

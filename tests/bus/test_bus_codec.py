@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import msgpack
 import pytest
 from hypothesis import given, settings
@@ -185,3 +188,15 @@ def test_any_value_is_an_envelope_or_malformed(value):
     except Malformed:
         return
     assert isinstance(fields["data"], bytes)
+
+
+def test_protocol_document_shows_the_golden_bytes_and_names_every_op_and_field():
+    text = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
+    shown = "".join(
+        re.match(r"(?:[0-9a-f]+ +)+", line.strip() + " ")[0] for line in text.splitlines() if re.match(r"    [0-9a-f]{2,}( |$)", line)
+    ).replace(" ", "")
+    assert GOLDEN_ENVELOPE.hex() in shown
+    assert all(golden in shown for _, golden in FRAMES.values())
+    for op, fields in FROM_CLIENT.items():
+        assert f"| `{op}` |" in text
+        assert all(f"`{field}`" in text for field in fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 import threading
 import time
@@ -319,12 +320,9 @@ def test_journal_of_a_live_broker_is_not_opened_by_another(bus, tmp_path):
 
 def test_socket_left_by_a_dead_broker_is_taken_over(bus, tmp_path):
     bus.stop()
-    context = zmq.Context()
-    context.socket(zmq.ROUTER).bind(bus.address)
     path = tmp_path / "bus"
-    path.rename(tmp_path / "left")
-    context.destroy(linger=0)
-    (tmp_path / "left").rename(path)
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
     assert stat.S_ISSOCK(path.stat().st_mode)
     bus.start()
     bus.client("publisher").publish(bus.note())
@@ -332,7 +330,8 @@ def test_socket_left_by_a_dead_broker_is_taken_over(bus, tmp_path):
 
 def test_socket_of_a_foreign_listener_is_not_taken_over(tmp_path):
     context = zmq.Context()
-    context.socket(zmq.ROUTER).bind(f"ipc://{tmp_path}/bus")
+    foreign = context.socket(zmq.ROUTER)
+    foreign.bind(f"ipc://{tmp_path}/bus")
     try:
         with pytest.raises(AddressInUse, match="another program"):
             Broker(f"ipc://{tmp_path}/bus", tmp_path / "journal.sqlite").run(threading.Event())

@@ -17,6 +17,7 @@ from rlgpt.bus.broker import Broker
 from rlgpt.bus.codec import MAX_FRAME, pack, unpack
 from rlgpt.bus.errors import JournalFailed
 from rlgpt.bus.journal import Journal, compact
+from rlgpt.bus.messages import AgentLeft
 
 SOON = 15.0
 
@@ -288,17 +289,23 @@ def test_no_client_uses_zmq_asyncio():
 
 
 def test_client_that_does_not_read_is_given_up_and_its_work_handed_on(bus, raw, sub_frame, monkeypatch):
-    monkeypatch.setattr("rlgpt.bus.broker.SEND_QUEUE", 4)
+    monkeypatch.setattr("rlgpt.bus.broker.SEND_QUEUE", 64)
     bus.stop()
     bus.start()
     deaf = raw()
     deaf.setsockopt(zmq.RCVHWM, 1)
-    deaf.send(hello("deaf", subs=[sub_frame(1, "work", credit=1)]))
+    looks = [sub_frame(n, None, credit=4096) for n in range(2, 8)]
+    deaf.send(hello("deaf", heartbeat_s=60.0, subs=[sub_frame(1, "work", credit=1), *looks]))
     assert unpack(deaf.recv())["op"] == "welcome"
     honest = bus.client("honest")
+    gone = honest.subscribe("gone", [AgentLeft.TOPIC])
     work = honest.subscribe("work", ["noted"])
-    for n in range(30):
-        honest.publish(bus.note(str(n)))
-        deaf.send(pack({"op": "dead", "n": n}))
-    got = {work.get(SOON).envelope.message().text for _ in range(30)}
-    assert got >= {str(n) for n in range(1, 30)}
+    for n in range(100):
+        honest.publish(bus.note(str(n) + "x" * 100_000))
+    assert gone.get(SOON).envelope.message() == AgentLeft(name="deaf", role="", reason="lost")
+    got = set()
+    while len(got) < 100:
+        delivery = work.get(SOON)
+        delivery.ack()
+        got.add(delivery.envelope.message().text.strip("x"))
+    assert got == {str(n) for n in range(100)}

@@ -92,7 +92,7 @@ class Rlgpt:
         for process in self.started:
             if process.poll() is None:
                 process.kill()
-            process.communicate()
+                process.communicate()
 
 
 def story(run: RunFolder) -> Story:

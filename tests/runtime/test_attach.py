@@ -1,4 +1,4 @@
-"""An agent of the user's own, from their own folder, joins a running run; so does one more trainer."""
+"""An agent of the user's own, from their own folder, joins a running run; so does one more trainer, which leaves when the run ends."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ class Watcher(Agent):
 """
 
 
-def test_agent_from_a_folder_with_its_own_envs_and_agents_takes_part(rlgpt: Rlgpt):
+def test_agent_from_a_folder_with_its_own_envs_and_agents_takes_part_and_a_second_trainer_shares_the_work(rlgpt: Rlgpt):
     mine = rlgpt.folder / "mine"
     for package, text in (("agents", ""), ("envs", "HOME = 'my envs'\n")):
         (mine / package).mkdir(parents=True)
@@ -39,34 +39,27 @@ def test_agent_from_a_folder_with_its_own_envs_and_agents_takes_part(rlgpt: Rlgp
     rlgpt.environ["RLGPT_RUNS"] = str(rlgpt.folder / "runs")
     launcher, run = rlgpt.launch(*ENDLESS)
     until("learning", learning(run))
-
     attached = rlgpt.start("attach", "watch.py:Watcher", "--run", "latest", cwd=mine)
-    until("it publishes", lambda: attached.poll() is not None or published(run, "seen"))
+    trainer = rlgpt.start("attach", "trainer")
+    until("the agent publishes", lambda: attached.poll() is not None or published(run, "seen"))
+    until("the second trainer is on the bus", ready(run, "trainer-2"))
     attached.send_signal(signal.SIGINT)
     said, _ = attached.communicate(timeout=20)
-    launcher.send_signal(signal.SIGINT)
-    watched, _ = launcher.communicate(timeout=30)
-
     assert attached.returncode == 0, said
     assert "progress_seen" in said
+    assert "progress_seen" in (run.logs / "watcher.jsonl").read_text()
     seen = published(run, "seen")[0]
     assert (seen.source, seen.type) == ("watcher", "mine.seen.v1")
     assert b"hello from my envs" in seen.data
-    assert "joined: watcher" in watched
-    assert "progress_seen" in (run.logs / "watcher.jsonl").read_text()
 
-
-def test_further_trainer_takes_the_next_name_and_the_work_of_one_that_dies_and_leaves_with_the_run(rlgpt: Rlgpt):
-    launcher, run = rlgpt.launch(*ENDLESS)
-    until("learning", learning(run))
-    second = rlgpt.start("attach", "trainer")
-    until("it is on the bus", ready(run, "trainer-2"))
     (first,) = [pid for pid, command in processes_of(run.path).items() if "--name trainer-1 " in command]
     os.kill(first, signal.SIGKILL)
     until("the training goes on", lambda: any(plan.resumed for plan in story(run).state.plans.values()))
     launcher.send_signal(signal.SIGINT)
-    launcher.communicate(timeout=30)
+    watched, _ = launcher.communicate(timeout=30)
+    assert "joined: watcher" in watched
+    assert "joined: trainer-2" in watched
     assert len(published(run, TrainingRequested.TOPIC)) == 1
-    said, _ = second.communicate(timeout=30)
+    said, _ = trainer.communicate(timeout=30)
     assert "run_over" in said
-    assert second.returncode == 0
+    assert trainer.returncode == 0

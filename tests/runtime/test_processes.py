@@ -15,23 +15,6 @@ def pid_of(run: RunFolder, name: str) -> int:
     return found[0]
 
 
-def test_run_goes_to_its_end_once_and_leaves_no_process_and_a_summary(rlgpt: Rlgpt):
-    status, said = rlgpt("launch", "mountain_car", *sets(*QUICK))
-    run = RunFolder.find(rlgpt.folder / "runs", "latest")
-    assert status == 1, said
-    assert processes_of(run.path) == {}
-    for words in ("below target", "1,024 learning", str(run.path), "after the launch"):
-        assert words in said
-    for name in ("broker", "slow", "fast", "trainer-1", "launcher"):
-        assert (run.logs / f"{name}.jsonl").exists()
-        assert f"{name} " in said.partition("memory")[2]
-    events = story(run).seq
-
-    status, said = rlgpt("resume")
-    assert (status, "below target" in said) == (1, True)
-    assert story(run).seq == events
-
-
 def test_kill_9_of_the_launcher_leaves_no_process_and_a_run_that_resumes_and_that_ctrl_c_ends(rlgpt: Rlgpt):
     launcher, run = rlgpt.launch(*ENDLESS)
     until("learning", learning(run))

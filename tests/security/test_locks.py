@@ -8,11 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from rlgpt.bus.task import Environment
 from rlgpt.envs import lockdown
-from rlgpt.envs.errors import SandboxUnavailable
-from rlgpt.envs.lockdown import Offer
-from rlgpt.envs.pool import Limits, Primitive, WorkerPool
 from rlgpt.envs.seccomp import ALLOWED, ARCHITECTURE, program
 
 LANDLOCK_ALONE = """
@@ -40,41 +36,8 @@ attempt("signal", lambda: os.kill(os.getppid(), 0))
 @pytest.mark.skipif(lockdown.probe().landlock < 6, reason="Landlock ABI 6 scopes signals")
 def test_landlock_alone_denies_files_tcp_and_signals():
     run = subprocess.run([sys.executable, "-c", LANDLOCK_ALONE], capture_output=True, text=True, check=True)
-    assert (
-        run.stdout.split()
-        == ["read", "PermissionError", "write", "PermissionError", "list", "PermissionError", "tcp", "PermissionError", "signal", "PermissionError"]
-    )
-
-
-def test_machine_without_seccomp_is_refused_unless_unlocked_workers_are_asked_for(monkeypatch):
-    monkeypatch.setattr(lockdown, "probe", lambda: Offer("linux", "x86_64", seccomp=False, landlock=7, root=False))
-    with pytest.raises(SandboxUnavailable, match="no seccomp"):
-        lockdown.require(unsafe=False)
-    assert "UNLOCKED" in lockdown.require(unsafe=True)
-
-
-def test_machine_without_landlock_is_warned_of_and_used(monkeypatch):
-    monkeypatch.setattr(lockdown, "probe", lambda: Offer("linux", "x86_64", seccomp=True, landlock=0, root=False))
-    assert "no Landlock" in lockdown.require(unsafe=False)
-
-
-def test_other_systems_are_refused_with_a_way_out(monkeypatch):
-    monkeypatch.setattr(lockdown, "probe", lambda: Offer("darwin", "arm64", seccomp=False, landlock=0, root=False))
-    with pytest.raises(SandboxUnavailable, match="Docker"):
-        lockdown.require(unsafe=True)
-
-
-def test_this_machine_has_nothing_to_warn_of():
-    offer = lockdown.probe()
-    assert offer.system == "linux"
-    assert (lockdown.require(unsafe=False) == "") == (offer.landlock > 0)
-
-
-def test_unlocked_workers_work_and_say_that_they_are():
-    with WorkerPool(Environment(id="CartPole-v1"), success="False", environments=1, limits=Limits(unsafe=True)) as pool:
-        pool.reset([1])
-        assert pool.step([Primitive(0)], [2]).faults == ("",)
-        assert pool.locks == ()
+    outcomes = dict(line.split() for line in run.stdout.splitlines())
+    assert outcomes == dict.fromkeys(("read", "write", "list", "tcp", "signal"), "PermissionError")
 
 
 @pytest.mark.parametrize("machine", ARCHITECTURE)

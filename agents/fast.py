@@ -18,6 +18,7 @@ from rlgpt.bus.messages import (
     DeadLettered,
     Message,
     PlanProposed,
+    ReviewMissed,
     Skill,
     SkillDrafted,
     SkillFailed,
@@ -41,7 +42,7 @@ class Fast(Thinker):
     role: ClassVar[str] = "fast"
 
     # Without a critic it is the trial itself that moves the inner loop on.
-    @handles(PlanProposed, SkillTried, SkillReviewed, SkillFailed, SkillSettled, DeadLettered)
+    @handles(PlanProposed, SkillTried, SkillReviewed, SkillFailed, SkillSettled, ReviewMissed, DeadLettered)
     async def advance(self, _event: Message) -> list[Message]:
         answers: list[Message] = []
         for request in self.requests:

@@ -38,6 +38,7 @@ from rlgpt.bus.messages import (
     PlanFailed,
     PlanProposed,
     PlanReviewed,
+    ReviewMissed,
     RunFinished,
     SkillDrafted,
     SkillFailed,
@@ -248,10 +249,12 @@ class RunState:
             yield AskTrialReview(message.plan, message.name, message.attempt)
         else:
             words = "the success test holds in every episode" if message.success else "the success test failed"
-            verdict: Literal["accept", "revise"] = "accept" if message.success else "revise"
-            yield from self._judge(
-                SkillReviewed(plan=message.plan, attempt=message.attempt, name=message.name, verdict=verdict, why=words), attempt
-            )
+            yield from self._judge(self._by_test_alone(message, words), attempt)
+
+    @staticmethod
+    def _by_test_alone(trial: SkillTried, words: str) -> SkillReviewed:
+        verdict: Literal["accept", "revise"] = "accept" if trial.success else "revise"
+        return SkillReviewed(plan=trial.plan, attempt=trial.attempt, name=trial.name, verdict=verdict, why=words)
 
     def _reviewed(self, _seq: int, source: str, message: SkillReviewed) -> Iterator[Request]:
         attempt = self._attempt(message.plan, message.name, message.attempt)
@@ -313,6 +316,25 @@ class RunState:
         self.spent.count(message)
         yield from ()
 
+    def _missed(self, _seq: int, _source: str, message: ReviewMissed) -> Iterator[Request]:
+        """Nobody whose review counts has spoken in time."""
+        words = (
+            f"no counted review ({', '.join(self.task.critic.reviewers)}) within {message.waited_s:.0f} s; the success test decides alone"
+        )
+        for plan in self.plans.values():
+            if self.awaiting.get(message.seq) == "plan review" and plan.result and plan.review is None:
+                self._answered("plan review")
+                plan.review = PlanReviewed(plan=plan.number, why=words)
+                yield from self._after_plan(plan)
+                return
+            for inner in plan.inner.values():
+                for attempt in inner.attempts:
+                    if self.awaiting.get(message.seq) == "trial review" and attempt.trial and attempt.review is None:
+                        self._answered("trial review")
+                        attempt.review = self._by_test_alone(attempt.trial, words)
+                        yield from self._judge(attempt.review, attempt)
+                        return
+
     def _budget(self, _seq: int, _source: str, message: BudgetSpent) -> Iterator[Request]:
         yield self._stop("budget_spent", f"{message.budget}: {message.used:g} of {message.limit:g} used")
 
@@ -363,6 +385,7 @@ _TAKERS: dict[type[Message], Callable[[RunState, int, str, Any], Iterator[Reques
     TrainingFinished: RunState._trained,
     PlanReviewed: RunState._plan_reviewed,
     ModelAsked: RunState._asked,
+    ReviewMissed: RunState._missed,
     BudgetSpent: RunState._budget,
     DeadLettered: RunState._dead_letter,
     RunFinished: RunState._finished,

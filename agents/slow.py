@@ -19,6 +19,7 @@ from rlgpt.bus.messages import (
     PlanFailed,
     PlanProposed,
     PlanReviewed,
+    ReviewMissed,
     RunFinished,
     SkillFailed,
     SkillReviewed,
@@ -47,6 +48,7 @@ class Slow(Thinker):
         SkillSettled,
         TrainingFinished,
         BudgetSpent,
+        ReviewMissed,
         DeadLettered,
     )
     async def advance(self, _event: Message) -> list[Message]:

@@ -72,10 +72,10 @@ class Link:
     def stop(self) -> None:
         """Say goodbye and end the thread."""
         self._stopping = True
-        self.wake()
         if self._thread.is_alive():
+            self.wake()
             self._thread.join(5.0)
-        elif self._thread.ident is None:  # never started
+        elif self._thread.ident is None and not self._woken:  # never started
             self._woken = True
             os.close(self._wakeup)
 

@@ -349,6 +349,13 @@ class BudgetSpent(Message):
     used: float
 
 
+class ReviewMissed(Message):
+    """Launcher: event `seq` has waited `waited_s` seconds, `critic.patience_s`, for a counted review; the success test decides alone."""
+
+    seq: int
+    waited_s: float
+
+
 class AgentJoined(Message):
     """Broker: a client said hello and was welcomed. `name` is the process's own, `role` what it does."""
 

@@ -59,10 +59,14 @@ class Loops(Part):
 
 
 class Critic(Part):
-    """`enabled: false` is the ablation. `reviewers` are the agents whose reviews count, by name; the first one to speak decides."""
+    """`enabled: false` is the ablation. `reviewers` are the agents whose reviews count, by name; the first one to speak decides.
+
+    patience_s  seconds a trial or a plan waits for a review, before it goes on by the success test alone
+    """
 
     enabled: bool = True
     reviewers: tuple[str, ...] = Field(("critic",), min_length=1)
+    patience_s: float = Field(1800.0, gt=0)
 
 
 class Learner(Part):

@@ -71,7 +71,7 @@ class Zygote:
             # -P: the folder we are in comes into the path by the parent's own path, not by itself. -B: nothing is written.
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-B", "-m", "rlgpt.envs.worker", str(theirs.fileno())],
-                env={**CLEAN, "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path if os.pathsep not in path)},
+                env={**CLEAN, "PYTHONPATH": _import_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
@@ -163,6 +163,12 @@ class Zygote:
         code = self._process.returncode
         state = "it is still running" if code is None else f"it ended with status {code}"
         return f"{state}{'; its last words: ' + said if said else ''}"
+
+
+def _import_path() -> str:
+    """Where a worker imports from: what we import from, and at last the folder we run in, for users' own environments."""
+    paths = dict.fromkeys(os.path.abspath(path) for path in (*sys.path, "."))
+    return os.pathsep.join(path for path in paths if os.pathsep not in path)
 
 
 def work_for(

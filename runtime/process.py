@@ -42,7 +42,7 @@ CANNOT_START = 78
 """EX_CONFIG of sysexits.h: a missing package, no such class. A supervisor need not try again."""
 PARENT_WATCH_S = 1.0
 STOP_S = 8
-"""Seconds a process may take to stop once it was asked to; after that the kernel ends it."""
+"""Seconds a process may take to stop once it was asked to; after that it ends without ado."""
 LEAVE_S = 3.0
 """An attached process leaves when nobody has run the run for so long."""
 
@@ -194,10 +194,15 @@ async def _leave_with(run: RunFolder) -> None:
 
 def _on_stop_signals(stop: Callable[[], object]) -> None:
     def handle(*_: object) -> None:
-        # Work in a thread (a trial, an update of the network) cannot be interrupted from Python. SIGALRM's default action can end it.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.signal(signal.SIGALRM, late)
         signal.alarm(STOP_S)
         stop()
+
+    def late(*_: object) -> None:
+        # Work in a thread (a trial, an update of the network, a message to a broker that is gone) cannot be interrupted from Python.
+        # Nothing is lost with it: it is leased, and whoever takes it over goes on from what is on disk.
+        structlog.get_logger().warning("process_stopped_late", why=f"the work in hand did not end within {STOP_S} s, and is left to others")
+        os._exit(0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)

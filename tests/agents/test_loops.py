@@ -25,6 +25,7 @@ from rlgpt.bus.messages import (
     PlanProposed,
     PlanReviewed,
     Point,
+    ReviewMissed,
     RunFinished,
     Score,
     Skill,
@@ -230,6 +231,33 @@ def test_only_named_reviewers_count_and_the_first_one_decides() -> None:
     (settle,) = log.reviewed("swing", 1, "accept", source="mine")
     assert isinstance(settle, Settle)
     assert log.reviewed("swing", 1, "revise", source="critic") == ()
+
+
+def test_a_review_nobody_gives_is_replaced_by_the_success_test_and_says_so() -> None:
+    log = Log(critic={"reviewers": ["mine"]})
+    log.begin(("swing", "code"))
+    log.draft("swing", 1)
+    log.tried("swing", 1, True)
+    (settle,) = log.say(ReviewMissed(seq=log.state.seq, waited_s=9.0), "launcher")
+    assert isinstance(settle, Settle)
+    assert settle.skill is not None
+    review = log.state.plans[1].inner["swing"].attempts[0].review
+    assert review
+    assert "no counted review (mine)" in review.why
+    log.settled(settle)
+    log.train()
+    log.trained(0.1)
+    assert log.say(ReviewMissed(seq=log.state.seq, waited_s=9.0), "launcher") == (AskPlan(2),)
+
+
+def test_a_review_that_came_in_time_is_not_missed() -> None:
+    log = Log()
+    log.begin(("swing", "code"))
+    log.draft("swing", 1)
+    log.tried("swing", 1, True)
+    tried = log.state.seq
+    log.reviewed("swing", 1, "revise")
+    assert log.say(ReviewMissed(seq=tried, waited_s=9.0), "launcher") == ()
 
 
 def test_the_target_ends_the_run() -> None:

@@ -145,7 +145,8 @@ def test_can_run_that_is_false_at_the_start_of_the_trial_is_an_error_that_says_s
 
 def test_skill_calls_accepted_skills_each_bounded_and_gets_their_last_observation(corridor):
     library = [skill("while True:\n    yield RIGHT", "stride", max_steps=2), skill("yield LEFT", "back")]
-    body = "obs, info = yield from stride(obs, info)\nassert info['at'] == obs[0] == 2\nobs, info = yield from back(obs, info)\nassert obs[0] == 1"
+    body = "obs, info = yield from stride(obs, info)\nassert info['at'] == obs[0] == 2\n"
+    body += "obs, info = yield from back(obs, info)\nassert obs[0] == 1"
     (episode,) = corridor.run(skill(body), library, "obs[0] == 2", [1])
     assert (episode.success, episode.steps, episode.error) == (True, 3, "")
 
@@ -319,3 +320,13 @@ def test_actions_nobody_can_take_are_told():
 def test_import_that_is_not_there_is_told():
     with pytest.raises(SkillInvalid, match="'no_such_module', which cannot be imported"):
         describe(CORRIDOR.model_copy(update={"imports": ("no_such_module",)}))
+
+
+def test_environment_of_ones_own_is_found_in_the_folder_one_runs_in(tmp_path, monkeypatch):
+    (tmp_path / "my_world.py").write_text("import worlds, gymnasium\ngymnasium.register('Mine-v0', worlds.Corridor)\n")
+    monkeypatch.chdir(tmp_path)
+    assert describe(Environment(id="my_world:Mine-v0")).id == "Mine-v0"
+
+
+def test_oddities_gymnasium_warns_of_are_in_the_description():
+    assert any("float64" in warning for warning in describe(Environment(id="worlds:Crooked-v0")).warnings)

@@ -103,5 +103,12 @@ class Speech(Corridor):
     action_space = spaces.Text(5)
 
 
-for entry in (Corridor, Structured, Pictures, Lucky, Odd, Vector, Speech):
+class Crooked(Corridor):
+    """Its observations have another dtype and shape than it says."""
+
+    def _obs(self):
+        return np.array([self.at, self.t], np.float64)
+
+
+for entry in (Crooked, Corridor, Structured, Pictures, Lucky, Odd, Vector, Speech):
     gymnasium.register(f"{entry.__name__}-v0", entry, max_episode_steps=50)

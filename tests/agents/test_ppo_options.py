@@ -1,0 +1,194 @@
+"""PPO over options on an in-process pool whose every environment step is on record."""
+
+from itertools import pairwise
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import spaces
+from local_pool import LocalPool
+from stable_baselines3.common.callbacks import BaseCallback
+
+from rlgpt.agents import ppo
+from rlgpt.agents.ppo import make_ppo
+from rlgpt.bus.task import Learner
+from rlgpt.envs.episodes import EpisodeSeeds
+from rlgpt.envs.observations import ObservationView
+from rlgpt.envs.options import SkillActions
+from rlgpt.envs.vector import SkillVecEnv
+
+GAMMA = 0.9
+REWARDS = np.array([0.0, 1.0, -1.0, 0.5, 0.0, 0.0, 2.0, 0.0, -0.5, 0.0, 0.0, 1.0])
+EXACT = [sum(GAMMA**i * r for i, r in enumerate(REWARDS[s:])) for s in range(len(REWARDS))]
+"""Value of every state of the corridor under every policy: what is on the way is the same, however long the strides."""
+
+
+class Corridor(gym.Env):
+    """Twelve cells in a row; the only action goes one cell on and gathers what lies there. It starts anywhere."""
+
+    observation_space = spaces.Discrete(len(REWARDS))
+    action_space = spaces.Discrete(1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cell = int(self.np_random.integers(len(REWARDS)))
+        return self.cell, {}
+
+    def step(self, action):
+        reward = float(REWARDS[self.cell])
+        self.cell += 1
+        over = self.cell == len(REWARDS)
+        return 0 if over else self.cell, reward, over, False, {}
+
+
+def stride(obs, info):
+    for _ in range(4):
+        obs, info = yield 0
+
+
+def learner(pool, names=("stride",), *, masked=False, **settings):
+    settings = Learner(**{"rollout": 16, "batch_size": 32, "gamma": GAMMA, "hidden": (16,)} | settings)
+    view, actions = ObservationView(pool.observation_space), SkillActions.of(pool.action_space, names)
+    seeds = EpisodeSeeds(0, range(0))
+    env = SkillVecEnv(pool, actions, view, seeds, environments=len(pool.envs), skills=len(names))
+    return make_ppo(env, settings, masked=masked, seed=0, device="cpu")
+
+
+def corridor(environments=4, **more):
+    return LocalPool(Corridor, environments, skills=[stride], gamma=GAMMA, **more)
+
+
+def learned_values(steps):
+    pool = corridor()
+    model = learner(pool, learning_rate=3e-3, gae_lambda=0.95)
+    model.learn(steps)
+    values = model._values(np.arange(len(REWARDS))).numpy().reshape(-1) * model.counted
+    return values, pool
+
+
+def test_critic_gets_to_the_exact_values_of_a_semi_markov_process():
+    values, pool = learned_values(12_000)
+    np.testing.assert_allclose(values, EXACT, atol=0.08)
+    assert any(a == b == 0 for a, b in pairwise(step[0] for step in pool.log)), "no strides were taken"
+
+
+def test_critic_that_ignores_durations_is_measurably_wrong(monkeypatch):
+    right = ppo.smdp_gae
+
+    def blind(reward, duration, **more):
+        return right(reward, np.ones_like(duration), **more)
+
+    monkeypatch.setattr(ppo, "smdp_gae", blind)
+    values, _ = learned_values(12_000)
+    assert np.abs(values - EXACT).max() > 0.2
+
+
+def test_timesteps_are_environment_steps_and_none_counts_twice():
+    pool = corridor()
+    model = learner(pool)
+    model.learn(1000)
+    assert model.num_timesteps == len(pool.log)
+
+
+@pytest.mark.parametrize("budget", [1, 37, 500])
+def test_budget_is_passed_by_less_than_one_decision_per_environment(budget):
+    pool = corridor(environments=3)
+    model = learner(pool)
+    model.step_limit = budget
+    model.learn(budget)
+    assert budget <= model.num_timesteps < budget + 3 * 4
+    assert model.num_timesteps == len(pool.log)
+
+
+def test_rollout_cut_by_the_budget_trains_on_what_there_is():
+    model = learner(corridor(), rollout=64, batch_size=16)
+    model.step_limit = 120
+    model.learn(120)
+    rows = model.rollout_buffer.buffer_size
+    assert 0 < rows < 64
+    assert len(model.rollout_buffer.returns) == rows * 4
+    assert model._n_updates > 0
+
+
+def test_minibatch_of_one_decision_does_not_poison_the_weights():
+    model = learner(corridor(environments=1), rollout=17, batch_size=16, masked=True)
+    model.learn(40)
+    assert all(np.isfinite(weights.detach().numpy()).all() for weights in model.policy.parameters())
+
+
+def test_masked_skill_is_never_called():
+    pool = LocalPool(Corridor, 4, skills=[stride, stride], can_run=[lambda cell: cell >= 8, None], gamma=GAMMA)
+    model = learner(pool, ("late", "any"), masked=True)
+    asked = []
+    step = pool.step
+    pool.step = lambda choices, seeds: asked.extend(zip(list(pool.obs), choices, strict=True)) or step(choices, seeds)
+    model.learn(600)
+    called = [cell for cell, choice in asked if getattr(choice, "skill", None) == 0]
+    assert called
+    assert min(called) >= 8
+
+
+def test_blocked_skill_is_not_called_any_more_without_a_mask_either():
+    pool = corridor()
+    model = learner(pool)
+    model.env.block(0)
+    model.learn(300)
+    assert model.env.chosen.tolist() == [0] * 4
+    assert set(model.env.chosen.tolist()) == {0}
+
+
+class Timed(Corridor):
+    """A corridor without an end, cut off after three steps; every step gives 1."""
+
+    def reset(self, *, seed=None, options=None):
+        self.taken = 0
+        return super().reset(seed=seed)
+
+    def step(self, action):
+        self.taken += 1
+        self.cell = (self.cell + 1) % len(REWARDS)
+        return self.cell, 1.0, False, self.taken >= 3, {}
+
+
+def test_time_limit_inside_a_skill_bootstraps_with_the_last_observation():
+    """With the bootstrap every state is worth 1 / (1 - gamma) = 10; without, at most 1 + 0.9 + 0.81."""
+    pool = LocalPool(Timed, 4, skills=[stride], gamma=GAMMA)
+    model = learner(pool, learning_rate=3e-3, gae_lambda=0.9, epochs=10)
+    model.learn(12_000)
+    values = model._values(np.arange(len(REWARDS))).numpy() * model.counted
+    np.testing.assert_allclose(values, 10.0, atol=1.0)
+
+
+class Stop(BaseCallback):
+    def _on_step(self):
+        return False
+
+
+def test_callback_can_stop_a_rollout():
+    model = learner(corridor())
+    model.learn(1000, callback=Stop())
+    assert model._n_updates == 0
+
+
+def test_vec_env_speaks_stable_baselines3():
+    pool = corridor(environments=2)
+    env = learner(pool).env
+    env.reset()
+    infos = []
+    for _ in range(6):
+        _, _, dones, new = env.step(np.array([0, 1]))
+        infos += [info for done, info in zip(dones, new, strict=True) if done]
+    assert all({"terminal_observation", "episode", "TimeLimit.truncated", "duration"} <= info.keys() for info in infos)
+    assert infos[0]["is_success"]
+    np.testing.assert_array_equal(env.env_method("action_masks"), [[True, True]] * 2)
+    with pytest.raises(AttributeError, match="worker processes"):
+        env.get_attr("cell")
+
+
+def test_training_seeds_are_reproducible_and_never_held_out():
+    first, again = EpisodeSeeds(3, range(0)), EpisodeSeeds(3, range(0), drawn=5)
+    drawn = [next(first) for _ in range(10)]
+    assert drawn[5:] == [next(again) for _ in range(5)]
+    held = EpisodeSeeds(3, range(min(drawn), min(drawn) + 1))
+    assert min(drawn) not in [next(held) for _ in range(10)]
+    assert all(0 <= seed < 2**31 for seed in drawn)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 from rlgpt.agents.progress import Attempt, Inner, PlanState, Spent
@@ -73,9 +72,6 @@ class RunState:
     awaiting: dict[int, str] = field(default_factory=dict)
     ending: bool = False
     finished: RunFinished | None = None
-    began: datetime | None = None
-    ended: datetime | None = None
-    first_plan_s: float | None = None
 
     @property
     def task(self) -> Task:
@@ -97,17 +93,11 @@ class RunState:
         if seq <= self.seq:
             return ()
         self.seq = seq
-        at = datetime.fromisoformat(time) if time else None
-        if isinstance(message, TaskSubmitted) and self.submitted is None:
-            self.began = at
         if self.submitted is None and not isinstance(message, TaskSubmitted):
             return ()
-        if at and self.began:
-            self.spent.seconds = max(self.spent.seconds, (at - self.began).total_seconds())
+        self.spent.tick(message, time)
         take = _TAKERS.get(type(message))
         requests = tuple(take(self, seq, source, message)) if take else ()
-        if isinstance(message, RunFinished):
-            self.ended = at
         if self.finished is not None or self.ending:
             return ()
         requests = tuple(self._within_budget(request) for request in requests)
@@ -141,8 +131,6 @@ class RunState:
         if message.plan in self.plans:
             return
         self._answered("plan")
-        if self.first_plan_s is None:
-            self.first_plan_s = self.spent.seconds
         state = PlanState(message.plan, proposal=message)
         self.plans[message.plan] = state
         for sub_action in message.sub_actions:

@@ -5,6 +5,7 @@ Networks, loss and optimiser are theirs, untouched. Ours is how a rollout is col
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -223,21 +224,24 @@ def make_ppo(env: SkillVecEnv, settings: Learner, *, masked: bool, seed: int, de
     parts = isinstance(env.observation_space, spaces.Dict)
     kind = OptionMaskablePPO if masked else OptionPPO
     buffers = (PlainDictBuffer, MaskableDictBuffer) if parts else (PlainBuffer, MaskableBuffer)
-    model = kind(
-        env.view.policy,
-        env,
-        n_steps=settings.rollout,
-        batch_size=min(settings.batch_size, settings.rollout * env.num_envs),
-        n_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        gamma=settings.gamma,
-        gae_lambda=settings.gae_lambda,
-        clip_range=settings.clip,
-        ent_coef=settings.entropy,
-        policy_kwargs={"net_arch": list(settings.hidden)},
-        rollout_buffer_class=buffers[masked],
-        seed=seed,
-        device=device,
-    )
+    with warnings.catch_warnings():
+        # A last, smaller minibatch is no harm; one of a single decision, which would be, the buffer leaves out.
+        warnings.filterwarnings("ignore", message="You have specified a mini-batch size")
+        model = kind(
+            env.view.policy,
+            env,
+            n_steps=settings.rollout,
+            batch_size=min(settings.batch_size, settings.rollout * env.num_envs),
+            n_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            gamma=settings.gamma,
+            gae_lambda=settings.gae_lambda,
+            clip_range=settings.clip,
+            ent_coef=settings.entropy,
+            policy_kwargs={"net_arch": list(settings.hidden)},
+            rollout_buffer_class=buffers[masked],
+            seed=seed,
+            device=device,
+        )
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model

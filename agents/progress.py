@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from rlgpt.bus.messages import (
+    AgentJoined,
+    AgentLeft,
+    Message,
     ModelAsked,
     PlanProposed,
     PlanReviewed,
@@ -19,6 +23,9 @@ from rlgpt.bus.messages import (
     TrainingRequested,
 )
 from rlgpt.bus.task import Budgets
+
+LAUNCHER = "launcher"
+"""Role of the process that starts the others and keeps the clock."""
 
 
 @dataclass
@@ -71,7 +78,10 @@ class PlanState:
 
 @dataclass
 class Spent:
-    """What the run has used. Steps are environment steps; a question asked again after a restart counts once."""
+    """What the run has used. Steps are environment steps; a question asked again after a restart counts once.
+
+    seconds  in which the run was running: pauses before a resume are left out
+    """
 
     trial_steps: int = 0
     learning_steps: int = 0
@@ -80,6 +90,17 @@ class Spent:
     learn_s: float = 0.0
     evaluate_s: float = 0.0
     questions: dict[str, ModelAsked] = field(default_factory=dict)
+    last: datetime | None = None
+
+    def tick(self, message: Message, time: str) -> None:
+        """Pass the time since the last event. What lies before a launcher joins is a pause; presence itself takes no time."""
+        launcher = isinstance(message, AgentJoined) and message.role == LAUNCHER
+        if not time or (isinstance(message, AgentJoined | AgentLeft) and not launcher):
+            return
+        at = datetime.fromisoformat(time)
+        if self.last is not None and not launcher:
+            self.seconds += max(0.0, (at - self.last).total_seconds())
+        self.last = at
 
     def count(self, asked: ModelAsked) -> None:
         self.questions.setdefault(asked.key, asked)

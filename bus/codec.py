@@ -131,13 +131,18 @@ def unpack(data: bytes) -> Frame:
 def unpack_from_client(data: bytes) -> Frame:
     """A frame a client may send, every field of the right type; raises Malformed."""
     frame = unpack(data)
+    check(frame)
+    return frame
+
+
+def check(frame: Frame) -> None:
+    """Raises Malformed unless it is a frame a client may send."""
     fields = FROM_CLIENT.get(frame["op"])
     if fields is None:
         raise Malformed(f"unknown op {frame['op'][:64]!r}; this broker knows {sorted(FROM_CLIENT)} (protocol {PROTOCOL})")
     _check(frame, fields)
     for sub in frame["subs"] if frame["op"] == "hello" else ():
         _check(sub, SUB_FIELDS)
-    return frame
 
 
 def _check(frame: Frame, fields: dict[str, Check]) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from rlgpt.bus.codec import PROTOCOL, Frame, pack, unpack
+from rlgpt.bus.codec import PROTOCOL, Frame, check, pack, unpack
 from rlgpt.bus.errors import BusClosed, BusError, Refused, StaleLease
 from rlgpt.bus.inbox import Inbox, Key
 
@@ -72,6 +72,7 @@ class Session:
         self._sent: dict[int, list[Call]] = {}
         self._asked: dict[int, Asked] = {}
         self._say: list[bytes] = []
+        check(self._hello())
 
     # ---------------------------------------------------------------- connection
 
@@ -85,9 +86,9 @@ class Session:
         self._greeted = None
         self._say.clear()
 
-    def _hello(self) -> bytes:
+    def _hello(self) -> Frame:
         subs = [inbox.frame() for inbox in self.inboxes.values()]
-        hello = {
+        return {
             "op": "hello",
             "protocol": PROTOCOL,
             "name": self.name,
@@ -99,7 +100,6 @@ class Session:
             "heartbeat_s": self.heartbeat_s,
             "subs": subs,
         }
-        return pack(hello)
 
     def _welcomed(self, frame: Frame) -> None:
         self.up, self._again = True, True
@@ -129,6 +129,8 @@ class Session:
         self.unacknowledged += 1
 
     def open(self, inbox: Inbox) -> None:
+        """Raises Malformed if the broker could not understand it."""
+        check({"op": "sub", **inbox.frame()})
         self.inboxes[inbox.sub] = inbox
         if self.up:  # otherwise the hello will say it
             self._say.append(pack({"op": "sub", **inbox.frame()}))
@@ -142,7 +144,10 @@ class Session:
 
     def ask(self, frame: Frame, inbox: Inbox | None = None, keys: Sequence[Key] = ()) -> Asked:
         n = self._number()
-        asked = self._asked[n] = Asked(pack({**frame, "n": n}), inbox, keys)
+        frame = {**frame, "n": n}
+        if inbox is None:
+            check(frame)
+        asked = self._asked[n] = Asked(pack(frame), inbox, keys)
         if self.up:
             self._say.append(asked.data)
         return asked
@@ -166,7 +171,7 @@ class Session:
             if self._greeted and now - self._greeted < HELLO_AGAIN_S:
                 return []
             self._greeted = now
-            return [self._hello()]
+            return [pack(self._hello())]
         if not self.up:
             return []
         for inbox in list(self.inboxes.values()):
@@ -275,7 +280,10 @@ class Session:
 
     def _refused(self, frame: Frame) -> None:
         code, error = frame["code"], _error(frame["code"], frame["why"])
-        if "leases" in frame:
+        if code == "unknown":
+            # The broker has lost us (it was restarted, or we were silent too long): introduce ourselves again, then say all this again.
+            self.connected()
+        elif "leases" in frame:
             self._mark_stale(frame["leases"])
         elif frame.get("n") in self._sent:
             for call in self._sent.pop(frame["n"]):
@@ -283,9 +291,6 @@ class Session:
                 self._end(call, error)
         elif frame.get("n") in self._asked:
             self._confirmed(frame["n"], error=error)
-        elif code == "unknown":
-            # The broker has lost us (it was restarted, or we were silent too long): introduce ourselves again.
-            self.connected()
         elif "sub" in frame:
             self._sub_failed(frame["sub"], error)
         elif code in FATAL:

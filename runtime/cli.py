@@ -274,7 +274,7 @@ def _go(run: RunFolder, scenario: Scenario, described: Described) -> None:
     from rlgpt.runtime.view import LiveView, PlainView
 
     console = _console()
-    view = LiveView(console) if console.is_terminal else PlainView(console)
+    view = LiveView(console) if console.is_terminal and not console.is_dumb_terminal else PlainView(console)
     view.note(f"{run.name} in {run.path}")
     _close(run, Launcher(run, scenario, described.card, view).go())
 

@@ -157,6 +157,7 @@ class Launcher:
 
     def _check_broker(self, bus: BusClient) -> None:
         broker = self.supervisor.health[BROKER]
+        broker.joined = bus.connected
         if broker.child is not None and bus.silent_s > LOST_S and time.monotonic() - broker.started > LOST_S:
             self.supervisor.kill(BROKER, f"it has not answered for {bus.silent_s:.0f} s")
 

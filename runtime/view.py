@@ -72,6 +72,7 @@ class LiveView:
         self.notes: list[str] = []
         self.live = Live(console=console, auto_refresh=False, vertical_overflow="ellipsis")
         self.live.start()
+        self.picture: RenderableType = Text("")
 
     def note(self, words: str) -> None:
         self.notes = [*self.notes[-2:], words]
@@ -80,16 +81,16 @@ class LiveView:
         """The picture is drawn from the state; an event alone adds nothing."""
 
     def refresh(self, story: Story, processes: Mapping[str, ProcessLine]) -> None:
+        notes = [Text(f"· {short(words, 160)}", style="dim") for words in self.notes]
+        self.picture = Group(plan_tree(story), *notes, _processes(processes), _bill(story, time.monotonic() - self.began))
         if time.monotonic() - self.drawn >= REFRESH_S:
             self.drawn = time.monotonic()
-            self.live.update(self.picture(story, processes), refresh=True)
+            self.live.update(self.picture, refresh=True)
 
     def close(self) -> None:
+        """The last picture stays."""
+        self.live.update(self.picture, refresh=True)
         self.live.stop()
-
-    def picture(self, story: Story, processes: Mapping[str, ProcessLine]) -> RenderableType:
-        notes = [Text(f"· {short(words, 160)}", style="dim") for words in self.notes]
-        return Group(plan_tree(story), *notes, _processes(processes), _bill(story, time.monotonic() - self.began))
 
 
 def plan_tree(story: Story) -> RenderableType:
@@ -184,5 +185,6 @@ def _processes(processes: Mapping[str, ProcessLine]) -> RenderableType:
 def _bill(story: Story, seconds: float) -> Text:
     spent = story.state.spent
     asked = f"{len(spent.questions)} questions ({len(spent.live)} live), {spent.tokens:,} tokens, {money(spent.usd, spent.unpriced)}"
-    used = f"{steps(spent.trial_steps)} trial + {steps(spent.learning_steps)} learning steps"
+    under_way = sum(plan.curve[-1].env_steps for plan in story.state.plans.values() if plan.curve and plan.result is None)
+    used = f"{steps(spent.trial_steps)} trial + {steps(spent.learning_steps + under_way)} learning steps"
     return Text(f"{duration(seconds)} · {used} · {asked}", style="dim")

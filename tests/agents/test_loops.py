@@ -16,6 +16,8 @@ from rlgpt.agents.requests import (
     Settle,
 )
 from rlgpt.bus.messages import (
+    AgentJoined,
+    AgentLeft,
     BudgetSpent,
     Card,
     DeadLettered,
@@ -352,6 +354,16 @@ def test_a_spent_budget_ends_the_run_before_the_next_draft(budgets, spend) -> No
     assert isinstance(finish, Finish)
     assert finish.outcome == "budget_spent"
     assert next(iter(budgets)) in finish.reason
+
+
+def test_the_time_between_a_stop_and_a_resume_is_not_spent() -> None:
+    log = Log()
+    log.say(TaskSubmitted(run="t-1", task=log.task, card=Card(text="card", kind="Discrete", version="1")), "launcher", second=0)
+    log.say(PlanFailed(plan=1, reason="x"), "slow", second=10)
+    log.say(AgentLeft(name="slow", role="slow", reason="lost"), "broker", second=600)
+    log.say(AgentJoined(name="launcher", role="launcher"), "broker", second=601)
+    log.say(PlanFailed(plan=2, reason="x"), "slow", second=605)
+    assert log.state.spent.seconds == 14
 
 
 def test_minutes_end_the_run_when_the_launcher_says_so() -> None:

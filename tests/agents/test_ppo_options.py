@@ -5,6 +5,7 @@ from itertools import pairwise
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from local_pool import LocalPool
 from stable_baselines3.common.callbacks import BaseCallback
@@ -16,6 +17,8 @@ from rlgpt.envs.episodes import EpisodeSeeds
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.options import SkillActions
 from rlgpt.envs.vector import SkillVecEnv
+
+torch.set_num_threads(1)
 
 GAMMA = 0.9
 REWARDS = np.array([0.0, 1.0, -1.0, 0.5, 0.0, 0.0, 2.0, 0.0, -0.5, 0.0, 0.0, 1.0])
@@ -60,14 +63,14 @@ def corridor(environments=4, **more):
 
 def learned_values(steps):
     pool = corridor()
-    model = learner(pool, learning_rate=3e-3, gae_lambda=0.95)
+    model = learner(pool, learning_rate=5e-3, gae_lambda=0.95)
     model.learn(steps)
     values = model._values(np.arange(len(REWARDS))).numpy().reshape(-1) * model.counted
     return values, pool
 
 
 def test_critic_gets_to_the_exact_values_of_a_semi_markov_process():
-    values, pool = learned_values(12_000)
+    values, pool = learned_values(8_000)
     np.testing.assert_allclose(values, EXACT, atol=0.08)
     assert any(a == b == 0 for a, b in pairwise(step[0] for step in pool.log)), "no strides were taken"
 
@@ -79,7 +82,7 @@ def test_critic_that_ignores_durations_is_measurably_wrong(monkeypatch):
         return right(reward, np.ones_like(duration), **more)
 
     monkeypatch.setattr(ppo, "smdp_gae", blind)
-    values, _ = learned_values(12_000)
+    values, _ = learned_values(8_000)
     assert np.abs(values - EXACT).max() > 0.2
 
 
@@ -133,8 +136,8 @@ def test_blocked_skill_is_not_called_any_more_without_a_mask_either():
     model = learner(pool)
     model.env.block(0)
     model.learn(300)
-    assert model.env.chosen.tolist() == [0] * 4
-    assert set(model.env.chosen.tolist()) == {0}
+    assert model.rollout_buffer.durations.max() == 1
+    assert model.rollout_buffer.actions.max() == 1, "the policy, which does not mask, still tried"
 
 
 class Timed(Corridor):
@@ -153,8 +156,8 @@ class Timed(Corridor):
 def test_time_limit_inside_a_skill_bootstraps_with_the_last_observation():
     """With the bootstrap every state is worth 1 / (1 - gamma) = 10; without, at most 1 + 0.9 + 0.81."""
     pool = LocalPool(Timed, 4, skills=[stride], gamma=GAMMA)
-    model = learner(pool, learning_rate=3e-3, gae_lambda=0.9, epochs=10)
-    model.learn(12_000)
+    model = learner(pool, learning_rate=5e-3, gae_lambda=1.0)
+    model.learn(8_000)
     values = model._values(np.arange(len(REWARDS))).numpy() * model.counted
     np.testing.assert_allclose(values, 10.0, atol=1.0)
 

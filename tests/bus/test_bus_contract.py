@@ -307,6 +307,29 @@ def test_refused_event_does_not_harm_those_that_travel_with_it(bus):
     assert [one.message().text for one in bus.log()] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"consumer": ""}, {"topics": []}, {"topics": [5]}, {"start": "last"}, {"credit": -1}, {"touch_s": "soon"}]
+)
+def test_impossible_subscription_is_refused_at_once_by_the_name_of_the_field(bus, wrong):
+    [field] = wrong
+    client = bus.client("client")
+    with pytest.raises(Malformed, match=field):
+        client.subscribe(**{"consumer": "work", "topics": ["noted"], **wrong})
+    client.publish(bus.note())
+
+
+def test_client_whose_name_no_broker_would_take_cannot_be_made():
+    with pytest.raises(Malformed, match="name must be"):
+        BusClient("ipc://anywhere", "")
+
+
+def test_closed_subscription_says_so(bus):
+    work = bus.client("client").subscribe("work", ["noted"])
+    work.close()
+    with pytest.raises(BusClosed, match="'?work'? is closed"):
+        work.get(None)
+
+
 def test_address_of_a_live_broker_is_not_taken_over(bus, tmp_path):
     with pytest.raises(AddressInUse, match="another broker"):
         Broker(bus.address, tmp_path / "other.sqlite").run(threading.Event())

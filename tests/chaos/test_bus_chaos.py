@@ -93,7 +93,7 @@ def test_random_kills_of_everything_lose_nothing_and_every_job_has_one_result(wo
     kills = {"broker": 0, "publisher": 0, "worker-1": 0, "worker-2": 0}
     for _ in range(6):
         reached = len(world.lines("publisher")) + 30
-        world.wait(lambda: len(world.lines("publisher")) >= reached, "the publisher stands still")
+        world.wait(lambda reached=reached: len(world.lines("publisher")) >= reached, "the publisher stands still")
         victim = chance.choice(sorted(kills))
         kills[victim] += 1
         world.signal(victim, signal.SIGKILL)
@@ -215,8 +215,7 @@ def test_journal_cut_anywhere_is_whole_up_to_some_event_or_refused(world, tmp_pa
             assert numbers == list(range(1, journal.head + 1))
             outcomes["whole"] += 1
             journal.close()
-        except JournalFailed as error:
-            assert "journal.sqlite" in str(error)
+        except JournalFailed:
             outcomes["refused"] += 1
         shutil.rmtree(copy)
     print(f"40 cuts: {outcomes}")

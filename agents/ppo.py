@@ -29,6 +29,10 @@ from rlgpt.envs.smdp import ReturnUnit, smdp_gae
 from rlgpt.envs.transitions import Transitions
 from rlgpt.envs.vector import SkillVecEnv
 
+# Torch checks the arguments of every distribution, which costs a tenth of a small network's time. What it would find, weights that are
+# no longer numbers, `Training` looks for after every update.
+torch.distributions.Distribution.set_default_validate_args(False)  # type: ignore[no-untyped-call]
+
 
 class DecisionBuffer(RolloutBuffer):
     """A rollout of decisions, [T, B]. Mixed in before each of stable-baselines3's four rollout buffers.

@@ -88,7 +88,11 @@ class Training:
                 model.restart_episodes()
             if not model.collect_rollouts(self.env, callback, model.rollout_buffer, model.n_steps):  # type: ignore[arg-type]
                 raise Stopped
-            model.improve(budget)
+            try:
+                model.improve(budget)
+            except ValueError:  # how torch's distributions meet weights that became infinite in the middle of an update
+                self._check_weights()
+                raise
             self._check_weights()
             self.learn_s = time.monotonic() - began
             over = model.num_timesteps >= budget

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -185,7 +186,7 @@ class AsyncWatch:
 
 
 def _call_soon(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    if not loop.is_closed():  # the application may end before its last acknowledgement arrives
+    with contextlib.suppress(RuntimeError):  # the loop is closed: the application ended before its last acknowledgement arrived
         loop.call_soon_threadsafe(function)
 
 

@@ -31,6 +31,7 @@ log = structlog.get_logger()
 TURN_FRAMES = 512  # frames taken in one turn, and so in one transaction
 TURN_BYTES = 4 * 1024 * 1024
 IDLE_MS = 100  # the longest a turn waits for frames: overdue work is noticed within it
+LINGER_MS = 200  # for the last answers when it is stopped
 SEND_QUEUE = 4096  # frames libzmq holds for one client; credit keeps an honest one far below
 
 
@@ -54,7 +55,7 @@ class Broker:
             journal = Journal(self.journal_path)
             cleanup.callback(journal.close)
             context = zmq.Context()
-            cleanup.callback(context.destroy, linger=0)
+            cleanup.callback(context.destroy, linger=LINGER_MS)
             guard = cleanup.enter_context(self._security.guard(context)) if self._security else None
             router = self._bind(context)
             core = Core(journal, now=self._clock(), gate=self._security.gate if self._security else None)
@@ -70,7 +71,6 @@ class Broker:
         router.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME)
         router.setsockopt(zmq.SNDHWM, SEND_QUEUE)
         router.setsockopt(zmq.RCVHWM, SEND_QUEUE)
-        router.setsockopt(zmq.LINGER, 0)
         if self._security is not None:
             self._security.secure_server(router)
         try:

@@ -109,8 +109,8 @@ class Session:
         for sub, code, why in frame["refused"]:
             self._sub_failed(sub, _error(code, why))
         self._mark_stale(frame["stale"])
-        self._say = [pack(self._pub(n, calls)) for n, calls in self._sent.items()]
-        self._say += [asked.data for asked in self._asked.values()]
+        said = {n: pack(self._pub(n, calls)) for n, calls in self._sent.items()} | {n: asked.data for n, asked in self._asked.items()}
+        self._say = [said[n] for n in sorted(said)]
 
     # ---------------------------------------------------------------- what the application wants said
 
@@ -174,10 +174,11 @@ class Session:
             return [pack(self._hello())]
         if not self.up:
             return []
-        for inbox in list(self.inboxes.values()):
+        # Publications before acknowledgements: results must not be overtaken by the `ack` of what they are results of.
+        self._say += (pack(self._pub(n, calls)) for n, calls in self._coalesced())
+        for inbox in self.inboxes.values():
             self._collect(inbox)
         frames, self._say = self._say, []
-        frames += (pack(self._pub(n, calls)) for n, calls in self._coalesced())
         if now - self._pinged >= self.heartbeat_s:
             self._pinged = now
             frames.append(pack({"op": "ping", "n": self._number()}))

@@ -6,6 +6,9 @@ Exit status: 0 target reached (or the command did what it should), 1 finished be
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -63,9 +66,9 @@ def _plain_errors(command: C) -> C:
             typer.echo(f"rlgpt: {error}", err=True)
             raise typer.Exit(INVALID) from None
         except BrokenPipeError:
-            # `rlgpt tail | head`: the reader has seen enough.
-            sys.stderr.close()
-            raise typer.Exit(0) from None
+            # `rlgpt tail | head`: the reader has seen enough. As any Unix tool ends then; what is left in the buffer goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(128 + signal.SIGPIPE) from None
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
 
@@ -288,5 +291,15 @@ def _summary(run: RunFolder) -> None:
     from rlgpt.runtime.report import next_steps, summarize, summary_lines
 
     found = summarize(run)
-    for line in ("", *summary_lines(found), "", "next:", *(f"  {command}" for command in next_steps(found))):
+    program = _program()
+    steps = (f"  {command.replace('rlgpt ', f'{program} ', 1)}" for command in next_steps(found))
+    for line in ("", *summary_lines(found), "", "next:", *steps):
         typer.echo(line)
+
+
+def _program() -> str:
+    """What to type for `rlgpt`: its path, where the virtual environment is not activated."""
+    called = Path(sys.argv[0])
+    if shutil.which("rlgpt") or called.name != "rlgpt":
+        return "rlgpt"
+    return min(os.path.relpath(called), str(called.absolute()), key=len)

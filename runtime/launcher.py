@@ -76,8 +76,6 @@ class Launcher:
             ended_by, why, status = self._until_the_end()
             log.info("run_left", ended_by=ended_by, why=why, status=status)
             self.run.note(ended=now(), ended_by=ended_by, why=why, processes=self._weights())
-            if ended_by == "gave_up":
-                self.view.note(why)
         return status
 
     def _until_the_end(self) -> tuple[EndedBy, str, int]:
@@ -91,12 +89,12 @@ class Launcher:
             log.critical("gave_up", why=str(error))
             return "gave_up", str(error), STATUS["gave_up"]
         finally:
-            self.view.close()
             # A second Ctrl-C does not wait for anybody.
             before = self.stops
             self.supervisor.stop(impatient=lambda: self.stops > before)
             if bus is not None:
-                bus.close(timeout_s=1.0)
+                bus.close(timeout_s=0.0)
+            self.view.close()
         finished = self.story.state.finished
         if finished is None:
             return "interrupted", "by a signal", INTERRUPTED

@@ -29,7 +29,7 @@ class Weight:
 
 @dataclass(frozen=True)
 class Summary:
-    """One run. first_plan_s: seconds from the launch until the first plan; None if there was none, or the launch is not known."""
+    """One run. ended_by, why: how its last launch ended. first_plan_s: seconds from the launch until the first plan; None if there was none, or the launch is not known."""
 
     run: RunFolder
     story: Story
@@ -37,6 +37,7 @@ class Summary:
     weights: dict[str, Weight] = field(default_factory=dict)
     first_plan_s: float | None = None
     ended_by: str = ""
+    why: str = ""
 
     @property
     def outcome(self) -> str:
@@ -54,8 +55,9 @@ def summarize(run: RunFolder) -> Summary:
     started = next((note["started"] for note in notes if "started" in note), None)
     plan_at = story.first_plan_at
     first_plan_s = (plan_at - datetime.fromisoformat(started)).total_seconds() if plan_at and started else None
-    ended_by = str(notes[-1].get("ended_by", "")) if notes else ""
-    return Summary(run, story, run.running, _weights(notes), first_plan_s, ended_by.replace("_", " "))
+    last = notes[-1] if notes else {}
+    ended_by = str(last.get("ended_by", "")).replace("_", " ")
+    return Summary(run, story, run.running, _weights(notes), first_plan_s, ended_by, str(last.get("why", "")))
 
 
 def _weights(notes: Sequence[dict[str, Any]]) -> dict[str, Weight]:
@@ -89,7 +91,7 @@ def summary_lines(summary: Summary) -> list[str]:
     """The closing summary, a line a fact."""
     state, spent = summary.story.state, summary.story.state.spent
     if state.submitted is None:
-        return [f"{summary.run.name}: {summary.outcome} before its task was on the bus; it lies in {summary.run.path}"]
+        return [f"{summary.run.name}: {_outcome_words(summary)}", f"  it had no task yet; it lies in {summary.run.path}"]
     best = state.plans[state.best].result if state.best is not None else None
     usage = best.score.usage if best and best.score else {}
     phases = [f"{name} {duration(seconds)}" for name, seconds in summary.story.phases.items() if seconds >= 0.05]
@@ -97,7 +99,7 @@ def summary_lines(summary: Summary) -> list[str]:
     first_plan = "" if summary.first_plan_s is None else f"{duration(summary.first_plan_s)} after the launch"
     counted = ((spent.learning_steps, "learning"), (spent.trial_steps, "trials"), (spent.evaluation_steps, "evaluation"))
     facts = {
-        "outcome": f"{summary.outcome}{f': {short(state.finished.reason, 300)}' if state.finished else ''}",
+        "outcome": _outcome_words(summary),
         "success": _success_words(summary),
         "decisions": ", ".join(f"{name} {share:.0%}" for name, share in sorted(usage.items(), key=lambda item: -item[1])),
         "skills": _skill_words(summary),
@@ -124,6 +126,13 @@ def next_steps(summary: Summary) -> list[str]:
     if any(question.origin != "recorded" for question in state.spent.questions.values()):
         lines.append(f"rlgpt record {name} --to scenarios/{state.task.name}_recorded    # a scenario that replays these answers offline")
     return lines
+
+
+def _outcome_words(summary: Summary) -> str:
+    """With the reason; that of a process that gave up is several lines, the last ones of what it said among them."""
+    finished = summary.story.state.finished
+    why = short(finished.reason, 300) if finished else summary.why if not summary.running else ""
+    return f"{summary.outcome}: {why}" if why else summary.outcome
 
 
 def _success_words(summary: Summary) -> str:

@@ -14,11 +14,12 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 RUNS = "runs"
 RUNS_VARIABLE = "RLGPT_RUNS"
@@ -160,15 +161,13 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the run for this launcher; raises RunFolderError if another one does. The kernel lets go however the process ends."""
         with self.path.joinpath("lock").open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _flock(file):
                 file.seek(0)
                 holder = file.read().strip() or "?"
                 raise RunFolderError(
                     f"{self.name} is running already (launcher: process {holder}), and its bus address {self.path / SOCKET} is in use; "
                     f"follow it with: rlgpt tail {self.name} --follow"
-                ) from None
+                )
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
@@ -191,6 +190,18 @@ def listing(runs: Path) -> list[RunFolder]:
     """All runs of a folder, the newest first."""
     found = sorted(((file.stat().st_mtime_ns, file.parent) for file in runs.glob("*/scenario.yaml")), reverse=True)
     return [RunFolder(path.resolve()) for _, path in found]
+
+
+def _flock(file: IO[str]) -> bool:
+    """Take the lock. `running` holds it for a moment whenever somebody looks, so one refusal is not the answer."""
+    for _ in range(10):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def _number(folder: str, name: str) -> int | None:

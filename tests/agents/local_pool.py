@@ -13,7 +13,7 @@ SkillFunction = Callable[[Any, dict[str, Any]], Generator[Any, tuple[Any, dict[s
 
 
 class LocalPool:
-    """`make()` gives a Gymnasium environment; `skills` are generator functions; success is `terminated`.
+    """`make()` gives a Gymnasium environment; `skills` are generator functions; success is a function of (terminated, truncated).
 
     log  every environment step taken, as (environment, seed, action, reward): what the tests recompute from
     """
@@ -28,6 +28,7 @@ class LocalPool:
         gamma: float = 0.99,
         limit: int = 10_000,
         record: bool = False,
+        success: Callable[[bool, bool], bool] = lambda terminated, truncated: terminated,
     ) -> None:
         self.envs = [make() for _ in range(environments)]
         self.observation_space, self.action_space = self.envs[0].observation_space, self.envs[0].action_space
@@ -35,7 +36,7 @@ class LocalPool:
         self.can_run = list(can_run) or [None] * len(skills)
         self.log: list[tuple[int, int, Any, float]] = []
         self.seeds = [0] * environments
-        self.closed = False
+        self.success, self.closed = success, False
 
     def reset(self, seeds: Sequence[int]) -> Transitions:
         self.obs = [self._begin(i, seed) for i, seed in enumerate(seeds)]
@@ -76,7 +77,14 @@ class LocalPool:
             if terminated[i] or truncated[i]:
                 episode = self.episodes[i]
                 recorded = np.array(episode["actions"]) if self.record else None
-                ended[i] = EpisodeEnd(self.seeds[i], bool(terminated[i]), episode["return"], episode["steps"], not terminated[i], recorded)
+                ended[i] = EpisodeEnd(
+                    self.seeds[i],
+                    bool(self.success(terminated[i], truncated[i])),
+                    episode["return"],
+                    episode["steps"],
+                    not terminated[i],
+                    recorded,
+                )
                 self.obs[i] = self._begin(i, next_seeds[i])
         return self._transitions(final, reward, duration, terminated, truncated, ended, faults)
 

@@ -46,7 +46,7 @@ class Corridor(gym.Env):
 
 def stride(obs, info):
     for _ in range(4):
-        obs, info = yield 0
+        _obs, _info = yield 0
 
 
 def learner(pool, names=("stride",), *, masked=False, **settings):
@@ -157,7 +157,7 @@ def test_time_limit_inside_a_skill_bootstraps_with_the_last_observation():
     """With the bootstrap every state is worth 1 / (1 - gamma) = 10; without, at most 1 + 0.9 + 0.81."""
     pool = LocalPool(Timed, 4, skills=[stride], gamma=GAMMA)
     model = learner(pool, learning_rate=5e-3, gae_lambda=1.0)
-    model.learn(8_000)
+    model.learn(6_000)
     values = model._values(np.arange(len(REWARDS))).numpy() * model.counted
     np.testing.assert_allclose(values, 10.0, atol=1.0)
 

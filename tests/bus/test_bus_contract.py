@@ -326,7 +326,7 @@ def test_client_whose_name_no_broker_would_take_cannot_be_made():
 def test_closed_subscription_says_so(bus):
     work = bus.client("client").subscribe("work", ["noted"])
     work.close()
-    with pytest.raises(BusClosed, match="'?work'? is closed"):
+    with pytest.raises(BusClosed, match="work is closed"):
         work.get(None)
 
 

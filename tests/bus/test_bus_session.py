@@ -18,9 +18,10 @@ class Wire:
     def __init__(self) -> None:
         self.session, self.now = Session("client", "tester", 1.0), 100.0
         self.lock = threading.Lock()
+        self.lock.acquire()  # as the link does around every call
 
     def welcome(self, **fields):
-        self.session.receive(pack({"op": "welcome", "head": 0, **{"subs": [], "refused": [], "stale": [], **fields}}))
+        self.session.receive(pack({"op": "welcome", "head": 0, "subs": [], "refused": [], "stale": [], **fields}))
 
     def says(self, *ops) -> list[dict]:
         frames = [unpack(frame) for frame in self.session.outgoing(self.now)]

@@ -77,11 +77,18 @@ def test_single_steps_give_what_stable_baselines3_computes():
 
 
 def test_truncated_episode_keeps_the_value_of_its_last_observation():
-    one = dict(reward=np.array([[2.0]]), duration=np.array([[10]]), value=np.array([[1.0]]), next_value=np.array([[5.0]]), gae_lambda=0.9)
+    one = {
+        "reward": np.array([[2.0]]),
+        "duration": np.array([[10]]),
+        "value": np.array([[1.0]]),
+        "next_value": np.array([[5.0]]),
+        "gamma": 0.9,
+        "gae_lambda": 0.9,
+    }
     no, yes = np.array([[False]]), np.array([[True]])
-    cut, _ = smdp_gae(terminated=no, truncated=yes, gamma=0.9, **one)
-    over, _ = smdp_gae(terminated=yes, truncated=no, gamma=0.9, **one)
-    both, _ = smdp_gae(terminated=yes, truncated=yes, gamma=0.9, **one)
+    cut, _ = smdp_gae(terminated=no, truncated=yes, **one)
+    over, _ = smdp_gae(terminated=yes, truncated=no, **one)
+    both, _ = smdp_gae(terminated=yes, truncated=yes, **one)
     assert cut[0, 0] == pytest.approx(2.0 + 0.9**10 * 5.0 - 1.0)
     assert over[0, 0] == both[0, 0] == pytest.approx(2.0 - 1.0)
 

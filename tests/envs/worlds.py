@@ -103,6 +103,14 @@ class Speech(Corridor):
     action_space = spaces.Text(5)
 
 
+class Hungry(Corridor):
+    """Needs 8 MB for a moment in every step."""
+
+    def step(self, action: Any):
+        np.ones(1 << 20)
+        return super().step(action)
+
+
 class Crooked(Corridor):
     """Its observations have another dtype and shape than it says."""
 
@@ -110,5 +118,5 @@ class Crooked(Corridor):
         return np.array([self.at, self.t], np.float64)
 
 
-for entry in (Crooked, Corridor, Structured, Pictures, Lucky, Odd, Vector, Speech):
+for entry in (Hungry, Crooked, Corridor, Structured, Pictures, Lucky, Odd, Vector, Speech):
     gymnasium.register(f"{entry.__name__}-v0", entry, max_episode_steps=50)

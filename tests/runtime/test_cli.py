@@ -130,3 +130,17 @@ def test_attach_to_what_is_no_agent_is_refused(cli, tmp_path: Path):
         status, said = cli("attach", target)
         assert status == 2
         assert words in said
+
+
+def test_reader_that_has_seen_enough_is_no_error(rlgpt: Rlgpt):
+    from rlgpt.runtime.run import RunFolder
+
+    run = RunFolder.create(rlgpt.folder / "runs", "car")
+    run.scenario.write_text("name: car\n")
+    line = '{"time": "2026-01-31T12:00:00Z", "level": "info", "name": "slow", "role": "slow", "event": "e"}\n'
+    (run.logs / "slow.jsonl").write_text(line * 20_000)
+    process = rlgpt.start("tail")
+    assert process.stdout is not None
+    assert "slow" in process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 141

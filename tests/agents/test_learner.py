@@ -1,0 +1,370 @@
+"""`learn` from its request to a scored policy, on the in-process pool where workers do not matter and on real ones where they do."""
+
+import json
+import math
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from local_pool import LocalPool
+
+from rlgpt.agents import checkpoint, learner
+from rlgpt.agents.evaluation import wilson
+from rlgpt.agents.learner import learn
+from rlgpt.agents.policy import load_player, read_policy
+from rlgpt.agents.training import QUARANTINE
+from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.task import Environment, Evaluation, Learner
+from rlgpt.envs.transitions import EpisodeEnd
+
+torch.set_num_threads(1)
+
+CARTPOLE = Environment(id="CartPole-v1", max_episode_steps=50, actions=("left", "right"))
+SETTINGS = Learner(env_steps=1500, environments=4, rollout=32, batch_size=64, epochs=2, learning_rate=1e-3, checkpoint_every=400)
+BALANCE = '''
+def balance(obs, info):
+    """Push towards where the pole falls, a few times."""
+    for _ in range(5):
+        obs, info = yield 1 if obs[2] + obs[3] > 0 else 0
+'''
+
+
+def request(**changes):
+    fields = {
+        "plan": 1,
+        "environment": CARTPOLE,
+        "success": "truncated",
+        "learner": SETTINGS,
+        "evaluation": Evaluation(episodes=8, first_seed=50),
+        "seed": 3,
+    }
+    return TrainingRequested(**{**fields, **changes})
+
+
+def skill(name="balance", source=BALANCE):
+    return Skill(name=name, source=source, max_steps=20)
+
+
+def function(source, name):
+    scope = {}
+    exec(source, scope)
+    return scope.get(name)
+
+
+@pytest.fixture
+def pools(monkeypatch):
+    """In-process pools instead of workers; the list of those that were made."""
+    made = []
+
+    def make(environment, *, environments, skills=(), gamma=1.0, record=False, **_):
+        pool = LocalPool(
+            lambda: gym.make(environment.id, max_episode_steps=environment.max_episode_steps),
+            environments,
+            skills=[function(one.source, one.name) for one in skills],
+            can_run=[function(one.source, "can_run") for one in skills],
+            gamma=gamma,
+            record=record,
+            success=lambda terminated, truncated: truncated,
+        )
+        made.append(pool)
+        return pool
+
+    class Replays:
+        def __init__(self, environment, success):
+            self.environment = environment
+
+        def __call__(self, seed, actions):
+            env = gym.make(self.environment.id, max_episode_steps=self.environment.max_episode_steps)
+            env.reset(seed=seed)
+            steps = [env.step(int(action)) for action in actions]
+            return EpisodeEnd(seed, bool(steps[-1][3]), sum(step[1] for step in steps), len(steps), bool(steps[-1][3]))
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(learner, "WorkerPool", make)
+    monkeypatch.setattr(learner, "Replays", Replays)
+    return made
+
+
+def run(folder, of=None, *, on_point=lambda point: None, stop=lambda: False, **more):
+    return learn(of or request(), folder, on_point, lambda: None, stop, **more)
+
+
+def drawn(finished):
+    """The curve without what a clock says."""
+    return [point.model_dump(exclude={"steps_per_s"}) for point in finished.curve]
+
+
+def weights(folder):
+    return read_policy((folder / "policy.pt").read_bytes())[1]
+
+
+def same_weights(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# ---------------------------------------------------------------- on real workers
+
+
+def test_skill_is_learned_with_and_scored_in_clean_workers(tmp_path):
+    told = []
+    finished = run(tmp_path, request(skills=(skill(),)), on_point=told.append)
+    assert finished.failure == ""
+    assert finished.score.verified is True
+    assert finished.score.episodes == 8
+    assert finished.score.usage.keys() == {"left", "right", "balance"}
+    assert told == list(finished.curve)
+    assert 1500 <= finished.env_steps < 1500 + 4 * 20
+    assert finished.samples[0].trace[0].startswith("step 0: ")
+    assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_controller_is_scored_without_torch(tmp_path):
+    asked = request(skills=(skill("help", "def help(obs, info):\n    yield 0\n"), skill()), controller="balance")
+    (tmp_path / "request.json").write_text(asked.model_dump_json())
+    script = """
+import sys
+from pathlib import Path
+from rlgpt.agents.learner import learn
+from rlgpt.bus.messages import TrainingRequested
+folder = Path(sys.argv[1])
+asked = TrainingRequested.model_validate_json((folder / "request.json").read_text())
+print(learn(asked, folder, print, lambda: None, lambda: False).model_dump_json())
+assert "torch" not in sys.modules, "torch was imported"
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stderr
+    finished = json.loads(done.stdout.splitlines()[-1])
+    assert finished["score"]["rate"] == 1.0
+    assert finished["score"]["actions"] == "code"
+    assert finished["score"]["usage"] == {"balance": 1.0}
+    assert finished["env_steps"] == 0
+    assert finished["policy"] is None
+
+
+# ---------------------------------------------------------------- the same again
+
+
+def test_same_seed_gives_the_same_curve_and_another_seed_another(tmp_path, pools):
+    first, again, other = run(tmp_path / "a"), run(tmp_path / "b"), run(tmp_path / "c", request(seed=4))
+    assert drawn(first) == drawn(again)
+    assert first.score == again.score
+    assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert drawn(first) != drawn(other)
+
+
+class Killed(Exception):
+    """Stands for kill -9: nothing after it is run by the learner."""
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_learning_killed_and_resumed_gives_the_curve_of_an_unbroken_one(tmp_path, pools, at):
+    unbroken = run(tmp_path / "a")
+    points, times = [], []
+
+    def killing(point):
+        points.append(point)
+        if len(points) == at:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "b", on_point=killing)
+    resumed = run(tmp_path / "b", on_resume=times.append)
+    assert drawn(resumed) == drawn(unbroken)
+    assert resumed.score == unbroken.score
+    assert resumed.env_steps == unbroken.env_steps
+    assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert times == ([] if at == 1 else [1])
+
+
+def test_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path, pools):
+    unbroken = run(tmp_path / "a")
+    points = []
+
+    def killing(point):
+        points.append(point)
+        if point.env_steps > 1100:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "b", on_point=killing)
+    kept = sorted((tmp_path / "b").glob("checkpoint-*.pt"))
+    assert len(kept) == checkpoint.KEEP
+    kept[-1].write_bytes(kept[-1].read_bytes()[:-100])
+    again = []
+    resumed = run(tmp_path / "b", on_point=again.append)
+    assert again[0].env_steps < points[-1].env_steps
+    assert drawn(resumed) == drawn(unbroken)
+
+
+def test_finished_learning_is_only_evaluated_when_asked_again(tmp_path, pools):
+    first = run(tmp_path)
+    points = []
+    again = run(tmp_path, on_point=points.append)
+    assert points == []
+    assert (again.score, again.curve) == (first.score, first.curve)
+
+
+def test_checkpoint_of_other_settings_is_not_continued_from(tmp_path, pools):
+    run(tmp_path)
+    other = request(learner=SETTINGS.model_copy(update={"learning_rate": 5e-4}))
+    points = []
+    run(tmp_path, other, on_point=points.append)
+    assert points[0].env_steps < 400
+
+
+def test_checkpoints_and_policies_are_read_without_running_code(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit('code from a file was run')",))
+
+    path = checkpoint.save(tmp_path, 10, {"request": "r", "bomb": Bomb()})
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+        checkpoint.load(path)
+    torch.save({"format": "rlgpt-policy-1", "weights": Bomb()}, tmp_path / "policy.pt")
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
+        read_policy((tmp_path / "policy.pt").read_bytes())
+
+
+def test_changed_policy_file_is_noticed(tmp_path, pools):
+    finished = run(tmp_path)
+    data = (tmp_path / "policy.pt").read_bytes()
+    read_policy(data, finished.policy.sha256)
+    with pytest.raises(ValueError, match="was changed"):
+        read_policy(data + b" ", finished.policy.sha256)
+
+
+def test_policy_file_gives_back_the_player_that_was_scored(tmp_path, pools):
+    asked = request(skills=(skill(),), evaluation=Evaluation(episodes=4, first_seed=50, actions="greedy"))
+    run(tmp_path, asked)
+    asked_back, weights_back = read_policy((tmp_path / "policy.pt").read_bytes())
+    assert asked_back == asked
+    player = load_player(asked_back, weights_back, pools[0])
+    obs = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    _, chosen = player(obs, np.ones((50, 1), bool))
+    _, again = load_player(asked_back, weights_back, pools[0])(obs, np.ones((50, 1), bool))
+    np.testing.assert_array_equal(chosen, again)
+
+
+# ---------------------------------------------------------------- budgets, stopping, endings
+
+
+def test_environment_steps_are_those_the_pool_took(tmp_path, pools):
+    finished = run(tmp_path, request(skills=(skill(),)))
+    assert finished.env_steps == len(pools[0].log) == finished.curve[-1].env_steps
+    assert sum(point.episodes for point in finished.curve) > 0
+
+
+def test_training_never_sees_an_evaluation_seed_and_evaluation_plays_each_once(tmp_path, pools):
+    run(tmp_path)
+    trained, evaluated = ({seed for _, seed, _, _ in pool.log} for pool in pools)
+    assert set(range(50, 58)) <= evaluated
+    assert not trained & set(range(50, 58))
+
+
+def test_stopped_learning_returns_its_policy_unscored_and_resumes_unharmed(tmp_path, pools):
+    polls = iter(range(10**9))
+    stopped = run(tmp_path / "b", stop=lambda: next(polls) > 200)
+    assert "stopped after" in stopped.failure
+    assert stopped.score is None
+    assert stopped.policy is not None
+    assert 0 < stopped.env_steps < 1500
+    assert drawn(run(tmp_path / "b")) == drawn(run(tmp_path / "a"))
+
+
+def test_learning_shows_signs_of_life(tmp_path, pools, monkeypatch):
+    monkeypatch.setattr(learner, "TOUCH_S", 0.0)
+    touches = []
+    learn(request(), tmp_path, lambda point: None, lambda: touches.append(1), lambda: False)
+    assert len(touches) > 1500 / 4
+
+
+def test_request_that_cannot_be_learned_says_why(tmp_path, pools):
+    finished = run(tmp_path, request(primitives=("lefft",)))
+    assert "did you mean 'left'" in finished.failure
+    assert finished.score is None
+
+
+def test_diverging_weights_end_the_learning_with_advice(tmp_path, pools):
+    finished = run(tmp_path, request(learner=SETTINGS.model_copy(update={"learning_rate": 1e30})))
+    assert "learner.learning_rate" in finished.failure
+    assert finished.env_steps > 0
+
+
+# ---------------------------------------------------------------- skills that fail
+
+
+BROKEN = """
+def broken(obs, info):
+    obs, info = yield 0
+    raise RuntimeError("lost the thread")
+"""
+
+
+@pytest.mark.parametrize("more", ["", "def can_run(obs):\n    return True\n"])
+def test_skill_that_keeps_failing_is_quarantined(tmp_path, pools, more, monkeypatch):
+    events = []
+    monkeypatch.setattr(
+        "rlgpt.agents.training.log",
+        SimpleNamespace(**{level: lambda event, **fields: events.append((event, fields)) for level in ("info", "warning")}),
+    )
+    finished = run(tmp_path, request(skills=(skill("broken", BROKEN + more),)))
+    assert finished.failure == ""
+    assert [fields["skill"] for event, fields in events if event == "skill_quarantined"] == ["broken"]
+    failures = sum(event == "decision_failed" for event, _ in events)
+    assert QUARANTINE <= failures < QUARANTINE + 4, "at most those already under way in the other environments"
+    assert finished.curve[-1].usage.get("broken", 0.0) == 0.0
+    assert finished.score.usage.get("broken", 0.0) == 0.0
+
+
+def test_environment_that_takes_no_step_ends_the_learning(tmp_path, pools, monkeypatch):
+    step = LocalPool.step
+
+    def stuck(self, choices, seeds):
+        now = step(self, choices, seeds)
+        now.duration[:] = 0
+        return now
+
+    monkeypatch.setattr(LocalPool, "step", stuck)
+    assert "led to no environment step" in run(tmp_path).failure
+
+
+# ---------------------------------------------------------------- scores
+
+
+def test_success_that_its_replay_does_not_confirm_is_a_failure(tmp_path, pools, monkeypatch):
+    honest = learner.Replays
+
+    class Lying(honest):
+        def __call__(self, seed, actions):
+            end = super().__call__(seed, actions)
+            return end if seed != 51 else EpisodeEnd(seed, not end.success, end.episode_return, end.steps, end.truncated)
+
+    true = run(tmp_path / "a", request(skills=(skill(),), controller="balance")).score
+    monkeypatch.setattr(learner, "Replays", Lying)
+    finished = run(tmp_path / "b", request(skills=(skill(),), controller="balance"))
+    assert (true.successes, true.verified) == (8, True)
+    assert (finished.score.successes, finished.score.verified) == (7, False)
+    assert any("replay" in sample.error for sample in finished.samples)
+
+
+def test_score_of_an_environment_that_is_not_deterministic_is_not_verified(tmp_path, pools):
+    asked = request(environment=CARTPOLE.model_copy(update={"deterministic": False}), skills=(skill(),), controller="balance")
+    assert run(tmp_path, asked).score.verified is None
+
+
+def test_unknown_controller_is_named(tmp_path, pools):
+    assert "'walk'" in run(tmp_path, request(skills=(skill(),), controller="walk")).failure
+
+
+def test_wilson_interval_is_the_known_one():
+    low, high = wilson(96, 100)
+    assert (round(low, 4), round(high, 4)) == (0.9016, 0.9843)
+    assert wilson(0, 10)[0] == 0.0
+    assert math.isclose(wilson(10, 10)[1], 1.0)
+    assert wilson(10, 10)[0] < 0.75

@@ -29,7 +29,11 @@ class Weight:
 
 @dataclass(frozen=True)
 class Summary:
-    """One run. ended_by, why: how its last launch ended. first_plan_s: seconds from the launch until the first plan; None if there was none, or the launch is not known."""
+    """One run.
+
+    first_plan_s   seconds from the launch until the first plan; None if there was none, or the launch is not known
+    ended_by, why  how its last launch ended
+    """
 
     run: RunFolder
     story: Story

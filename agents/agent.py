@@ -23,6 +23,7 @@ from rlgpt.bus.aio import AsyncBusClient, AsyncSubscription, AsyncWatch
 from rlgpt.bus.envelope import Envelope, consumer_of, derived_id, seal
 from rlgpt.bus.errors import BusUnreachable, StaleLease
 from rlgpt.bus.messages import Message, UnknownMessage
+from rlgpt.bus.security import ClientKeys
 from rlgpt.bus.subscription import Delivery
 
 Outputs = Message | Iterable[Message] | None
@@ -57,6 +58,7 @@ class Context:
     address  of the bus
     name     of this process; processes named `x-1`, `x-2`, ... share the work of consumer `x`
     attached it joined a running system, rather than being started with it
+    credentials  its key file, where the bus asks for one
     """
 
     run: str
@@ -64,6 +66,7 @@ class Context:
     address: str
     name: str
     attached: bool = False
+    credentials: Path | None = None
 
     @property
     def consumer(self) -> str:
@@ -206,7 +209,8 @@ def _as_list(outputs: Outputs) -> list[Message]:
 async def run_agent(agent: Agent, stop: asyncio.Event, *, patience_s: float = 60.0) -> None:
     """Put an agent on the bus and let it work until `stop` is set, or the bus is silent for `patience_s` (raises BusUnreachable)."""
     context = agent.context
-    bus = AsyncBusClient(context.address, context.name, role=agent.role)
+    keys = ClientKeys.load(context.credentials) if context.credentials else None
+    bus = AsyncBusClient(context.address, context.name, role=agent.role, credentials=keys)
     await bus.start()
     agent._bus = bus
     try:

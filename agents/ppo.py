@@ -23,6 +23,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import override
 
+from rlgpt.agents.actor import SmallActor
 from rlgpt.bus.task import Learner
 from rlgpt.envs.observations import Learnable
 from rlgpt.envs.smdp import ReturnUnit, smdp_gae
@@ -134,6 +135,7 @@ class OptionLearning(OnPolicyAlgorithm):
     def _setup_model(self) -> None:
         super()._setup_model()
         self.unit = ReturnUnit(self.n_envs, self.gamma)
+        self._small = SmallActor(self.policy) if SmallActor.fits(self.policy) else None
 
     def restart_episodes(self) -> None:
         """Begin fresh episodes everywhere."""
@@ -195,6 +197,9 @@ class OptionLearning(OnPolicyAlgorithm):
         return {name: figure for name, figure in self.logger.name_to_value.items() if name.startswith("train/")}
 
     def _act(self, obs: Any, masks: npt.NDArray[np.bool_] | None) -> tuple[npt.NDArray[Any], torch.Tensor, torch.Tensor]:
+        if self._small:
+            drawn, worth, likely = self._small(obs, masks)
+            return drawn, torch.from_numpy(worth), torch.from_numpy(likely)
         with torch.no_grad():
             tensors = obs_as_tensor(obs, self.device)
             actions, values, log_probs = self.policy(tensors) if masks is None else self.policy(tensors, action_masks=masks)

@@ -26,7 +26,7 @@ def attach(run: RunFolder, target: str, name: str | None) -> int:
         )
     if target not in ROLES and ":" not in target:
         raise CannotAttach(f"{target!r} is no agent: expected {', '.join(SHARED)}, or file.py:Class")
-    if not run.running:
+    if run.scenario.is_file() and not run.running:
         raise RunFolderError(f"{run.name} is not running; start it again with: rlgpt resume {run.name}")
     chosen = name or (_next_name(run, target) if target in ROLES else _snake(target.rpartition(":")[2]))
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", chosen):

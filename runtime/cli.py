@@ -44,16 +44,20 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 def main() -> None:
     """The console script."""
+    from rlgpt.runtime.cli_bus import dead, keys
+
+    app.add_typer(keys, name="keys")
+    app.add_typer(dead, name="dead")
     app()
 
 
-def _plain_errors(command: C) -> C:
+def plain_errors(command: C) -> C:
     """Errors that a user can do something about are a few lines on stderr and exit status 2, without a traceback."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
         from rlgpt.agents.transcript import TranscriptError
-        from rlgpt.bus.errors import JournalFailed
+        from rlgpt.bus.errors import BusError, JournalFailed
         from rlgpt.runtime.attach import CannotAttach
         from rlgpt.runtime.preflight import NotReady
         from rlgpt.runtime.record import CannotRecord
@@ -62,7 +66,7 @@ def _plain_errors(command: C) -> C:
 
         try:
             return command(*args, **kwargs)
-        except (ScenarioInvalid, NotReady, RunFolderError, CannotAttach, CannotRecord, JournalFailed, TranscriptError) as error:
+        except (ScenarioInvalid, NotReady, RunFolderError, CannotAttach, CannotRecord, JournalFailed, TranscriptError, BusError) as error:
             typer.echo(f"rlgpt: {error}", err=True)
             raise typer.Exit(INVALID) from None
         except BrokenPipeError:
@@ -94,8 +98,13 @@ def _ready(scenario: Scenario) -> Described:
 
 
 @app.command()
-@_plain_errors
-def launch(scenario: ScenarioName, sets: Sets = None, runs: Runs = None) -> None:
+@plain_errors
+def launch(
+    scenario: ScenarioName,
+    sets: Sets = None,
+    runs: Runs = None,
+    bus: Annotated[str | None, typer.Option("--bus", metavar="tcp://HOST:PORT", help="Let other machines attach, with keys.")] = None,
+) -> None:
     """Run a scenario to its end, with a live view."""
     from rlgpt.runtime.launcher import prepare
     from rlgpt.runtime.run import runs_folder
@@ -103,19 +112,19 @@ def launch(scenario: ScenarioName, sets: Sets = None, runs: Runs = None) -> None
 
     loaded = load(scenario, sets or ())
     described = _ready(loaded)
-    run = prepare(loaded, runs_folder(runs))
+    run = prepare(loaded, runs_folder(runs), bus)
     _go(run, loaded, described)
 
 
 @app.command()
-@_plain_errors
+@plain_errors
 def resume(which: Which = "latest", runs: Runs = None) -> None:
     """Continue a run that was interrupted: nothing is asked twice, training goes on from its checkpoint."""
     from rlgpt.runtime.launcher import STATUS
     from rlgpt.runtime.report import summarize
     from rlgpt.runtime.scenario import Scenario, load
 
-    run = _run(which, runs)
+    run = find_run(which, runs)
     finished = summarize(run).story.state.finished
     if finished is not None:
         _close(run, STATUS[finished.outcome])
@@ -126,7 +135,7 @@ def resume(which: Which = "latest", runs: Runs = None) -> None:
 
 
 @app.command()
-@_plain_errors
+@plain_errors
 def check(scenario: ScenarioName, sets: Sets = None) -> None:
     """Tell what is wrong with a scenario, its models or its environment, before anything costs time."""
     from rlgpt.runtime.scenario import load
@@ -140,8 +149,8 @@ def check(scenario: ScenarioName, sets: Sets = None) -> None:
 
 
 @app.command()
-@_plain_errors
-def tail(  # noqa: PLR0917 - typer fills them by name
+@plain_errors
+def tail(
     which: Which = "latest",
     role: Annotated[list[str] | None, typer.Option("--role", help="Only this role or process (repeatable).")] = None,
     level: Annotated[str, typer.Option("--level", help="This level and worse: debug, info, warning, error, critical.")] = "debug",
@@ -159,7 +168,7 @@ def tail(  # noqa: PLR0917 - typer fills them by name
         wanted = tailing.Filter(tuple(role or ()), level, tuple(event or ()), since_time)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    run = _run(which, runs)
+    run = find_run(which, runs)
     color = sys.stdout.isatty()
     for _, raw, fields in tailing.follow(run) if follow else tailing.history(run):
         if wanted.passes(fields):
@@ -169,7 +178,7 @@ def tail(  # noqa: PLR0917 - typer fills them by name
 
 
 @app.command("runs")
-@_plain_errors
+@plain_errors
 def list_runs(runs: Runs = None) -> None:
     """All runs, the newest first."""
     from rich.table import Table
@@ -198,7 +207,7 @@ def list_runs(runs: Runs = None) -> None:
 
 
 @app.command()
-@_plain_errors
+@plain_errors
 def compare(
     which: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs, in the order of the columns (default: all).")] = None,
     runs: Runs = None,
@@ -208,50 +217,77 @@ def compare(
     from rlgpt.runtime.run import RunFolderError, listing, runs_folder
 
     folder = runs_folder(runs)
-    chosen = [_run(name, runs) for name in which] if which else list(reversed(listing(folder)))
+    chosen = [find_run(name, runs) for name in which] if which else list(reversed(listing(folder)))
     if not chosen:
         raise RunFolderError(f"no runs in {folder.absolute()} to compare")
     _console().print(report.compare([report.summarize(run) for run in chosen]))
 
 
 @app.command()
-@_plain_errors
+@plain_errors
 def summary(which: Which = "latest", runs: Runs = None) -> None:
     """What a run came to."""
-    run = _run(which, runs)
+    run = find_run(which, runs)
     _summary(run)
 
 
 @app.command()
-@_plain_errors
+@plain_errors
 def attach(
     target: Annotated[str, typer.Argument(metavar="AGENT", help="file.py:Class, or trainer, or rollout.")],
     run: Annotated[str, typer.Option("--run", help="A run's name, its folder, or `latest`.")] = "latest",
     name: Annotated[str | None, typer.Option("--name", help="Name of the process: `x-2` shares the work of `x`.")] = None,
     runs: Runs = None,
+    bus: Annotated[str | None, typer.Option("--bus", metavar="tcp://HOST:PORT", help="Of a run on another machine; with --keys.")] = None,
+    keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", help="A key file made there with `rlgpt keys add`.")] = None,
 ) -> None:
-    """Let an agent of your own, or one more built-in process, join a running run."""
+    """Let an agent of your own, or one more built-in process, join a running run, here or on another machine."""
     from rlgpt.runtime.attach import attach as attach_to
+    from rlgpt.runtime.run import RunFolder, runs_folder
 
-    raise typer.Exit(attach_to(_run(run, runs), target, name))
+    if (bus is None) != (keys is None):
+        raise typer.BadParameter("--bus and --keys go together: the address of the other machine's run, and a key file made there")
+    if bus and keys:
+        if name is None:
+            raise typer.BadParameter("--bus needs --name: a name the key was made for")
+        raise typer.Exit(attach_to(RunFolder.remote(runs_folder(runs), bus, keys), target, name))
+    raise typer.Exit(attach_to(find_run(run, runs), target, name))
 
 
 @app.command()
-@_plain_errors
+@plain_errors
+def transcript(
+    which: Which = "latest",
+    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Show these questions whole; a part of the key will do.")] = None,
+    runs: Runs = None,
+) -> None:
+    """What the models were asked in a run, and what they answered."""
+    from rlgpt.agents.transcript import read_folder, show, summary
+
+    lines = read_folder(find_run(which, runs).transcript)
+    found = [line for line in lines if key is None or key in line.key]
+    if not found:
+        raise typer.BadParameter(f"no question's key contains {key!r}; there are: {', '.join(line.key for line in lines) or 'none'}")
+    for line in found:
+        typer.echo(summary(line) if key is None else show(line))
+
+
+@app.command()
+@plain_errors
 def record(
-    which: Which,
+    which: Annotated[list[str], typer.Argument(metavar="RUN...", help="Further runs add answers, of other modes say.")],
     to: Annotated[Path, typer.Option("--to", metavar="DIR", help="Folder of the new scenario.")],
     runs: Runs = None,
 ) -> None:
-    """Make a scenario that replays a run's model answers offline."""
+    """Make a scenario that replays the model answers of a run, or of several, offline."""
     from rlgpt.runtime.record import record as write
 
-    number = write(_run(which, runs), to)
+    number = write([find_run(one, runs) for one in which], to)
     typer.echo(f"{number} answers in {to}; play them with: rlgpt launch {to}")
 
 
 @app.command()
-@_plain_errors
+@plain_errors
 def doctor(runs: Runs = None) -> None:
     """Examine this installation and this machine."""
     from rlgpt.runtime.doctor import examine
@@ -265,7 +301,7 @@ def doctor(runs: Runs = None) -> None:
     raise typer.Exit(1 if faults else 0)
 
 
-def _run(which: str, runs: Path | None) -> RunFolder:
+def find_run(which: str, runs: Path | None) -> RunFolder:
     from rlgpt.runtime.run import RunFolder, runs_folder
 
     return RunFolder.find(runs_folder(runs), which)

@@ -16,7 +16,8 @@ import structlog
 from rlgpt.bus.client import BusClient, Watch
 from rlgpt.bus.envelope import now, seal
 from rlgpt.bus.errors import BusError, BusUnreachable
-from rlgpt.bus.messages import AgentJoined, AgentLeft, BudgetSpent, Card, Message, TaskSubmitted
+from rlgpt.bus.messages import AgentJoined, AgentLeft, BudgetSpent, Card, Message, ReviewMissed, TaskSubmitted
+from rlgpt.bus.security import ClientKeys
 from rlgpt.runtime import logs
 from rlgpt.runtime.child import peak_kb, roster
 from rlgpt.runtime.process import BROKER
@@ -28,6 +29,7 @@ from rlgpt.runtime.view import ProcessLine, View
 
 TASK_ID = "task"
 """Id of TaskSubmitted in every run: a resumed launcher says it again, and the broker drops the repeat."""
+REVIEWS = ("trial review", "plan review")
 CONNECT_S = 60.0
 POLL_S = 0.1
 EVENTS_A_TURN = 500
@@ -39,10 +41,10 @@ INTERRUPTED = 130
 log = structlog.get_logger()
 
 
-def prepare(scenario: Scenario, runs: Path) -> RunFolder:
-    """A new run folder with the scenario as resolved and its recorded answers. Raises RunFolderError."""
+def prepare(scenario: Scenario, runs: Path, bus: str | None = None) -> RunFolder:
+    """A new run folder with the scenario as resolved and its recorded answers; `bus` as for `write_address`. Raises RunFolderError."""
     run = RunFolder.create(runs, scenario.task.name)
-    run.write_address()
+    run.write_address(bus)
     if scenario.transcript is not None:
         run.recorded.write_bytes(scenario.transcript)
     run.scenario.write_text(scenario.resolved(), encoding="utf-8")
@@ -64,6 +66,8 @@ class Launcher:
         self.history = read(run).seq
         self._heard = time.monotonic()
         self._budget_said = False
+        self._waiting: dict[int, float] = {}
+        self._missed: set[int] = set()
 
     def go(self) -> int:
         """Until the run ends, a process gives up, or a signal says stop; returns the exit status. Leaves no process behind."""
@@ -104,7 +108,8 @@ class Launcher:
         """On the bus; None if a signal came first. The broker takes a moment to listen, and may have to be started again."""
         until = time.monotonic() + CONNECT_S
         while not self.stops:
-            bus = BusClient(self.run.address, LAUNCHER, role=LAUNCHER)
+            keys = self.run.credentials
+            bus = BusClient(self.run.address, LAUNCHER, role=LAUNCHER, credentials=ClientKeys.load(keys) if keys else None)
             try:
                 bus.start(timeout_s=1.0)
             except BusUnreachable as error:
@@ -126,6 +131,7 @@ class Launcher:
             self.supervisor.tick()
             self._check_broker(bus)
             self._check_minutes(bus)
+            self._check_reviews(bus)
             self.view.refresh(self.story, self._processes())
 
     def _take_events(self, watch: Watch) -> None:
@@ -170,6 +176,18 @@ class Launcher:
             log.info("budget_spent", budget="minutes", limit=limit, used=round(used, 2))
             message = BudgetSpent(budget="minutes", limit=limit, used=used)
             bus.publish_nowait(seal(message, id="budget/minutes", source=LAUNCHER, subject=self.run.name))
+
+    def _check_reviews(self, bus: BusClient) -> None:
+        """A review that nobody gives, an attached critic that has left say, is not waited for without end."""
+        waiting = {seq for seq, what in self.story.state.awaiting.items() if what in REVIEWS}
+        self._waiting = {seq: self._waiting.get(seq, time.monotonic()) for seq in waiting}
+        for seq, since in self._waiting.items():
+            waited = time.monotonic() - since
+            if waited >= self.task.critic.patience_s and seq not in self._missed:
+                self._missed.add(seq)
+                log.warning("review_missed", seq=seq, waited_s=round(waited, 1), reviewers=self.task.critic.reviewers)
+                message = ReviewMissed(seq=seq, waited_s=waited)
+                bus.publish_nowait(seal(message, id=f"review-missed/{seq}", source=LAUNCHER, subject=self.run.name))
 
     def _processes(self) -> dict[str, ProcessLine]:
         health = self.supervisor.health

@@ -15,6 +15,7 @@ from rlgpt.bus.messages import (
     PlanProposed,
     PlanReviewed,
     Point,
+    ReviewMissed,
     RunFinished,
     SkillDrafted,
     SkillFailed,
@@ -117,6 +118,8 @@ def _besides(message: Message) -> Iterator[str]:
             yield f"question {message.key} to {message.model}: {message.outcome}"
         case BudgetSpent():
             yield f"budget spent: {message.budget}: {message.used:g} of {message.limit:g}"
+        case ReviewMissed():
+            yield f"nobody reviewed event {message.seq} within {message.waited_s:.0f} s: the success test decides alone"
         case DeadLettered():
             words = f"given up: event {message.seq} ({message.type}) by {message.consumer} after {message.attempts} attempts"
             yield f"{words}: {short(message.reason, 200)}"

@@ -158,10 +158,12 @@ def _import(name: str) -> Any:
 
 def _broker(run: RunFolder) -> None:
     from rlgpt.bus.broker import Broker
+    from rlgpt.bus.security import Security
 
     stop = threading.Event()
     _on_stop_signals(stop.set)
-    Broker(run.address, run.journal).run(stop)
+    security = Security(run.keys) if run.keys.is_dir() else None
+    Broker(run.bind, run.journal, security=security).run(stop)
 
 
 async def _agent(run: RunFolder, name: str, where: str, *, attached: bool) -> None:
@@ -172,12 +174,12 @@ async def _agent(run: RunFolder, name: str, where: str, *, attached: bool) -> No
     # Before the imports, which take seconds: a stop during them is kept until the loop runs again.
     _on_stop_signals(lambda: loop.call_soon_threadsafe(stop.set))
     kind = load_class(where)
-    context = Context(run=run.name, folder=run.path, address=run.address, name=name, attached=attached)
+    context = Context(run=run.name, folder=run.path, address=run.address, name=name, attached=attached, credentials=run.credentials)
     try:
         agent = kind(context)
     except Exception as error:
         raise CannotStart(f"{kind.__name__} cannot be made: {type(error).__name__}: {error}") from error
-    leaving = asyncio.ensure_future(_leave_with(run)) if attached else None
+    leaving = asyncio.ensure_future(_leave_with(run)) if attached and run.scenario.is_file() else None
     await run_agent(agent, stop)
     if leaving is not None:
         leaving.cancel()

@@ -1,7 +1,7 @@
 """A run on disk: one folder, `runs/<name>-<n>`, that holds everything a process needs to take part, and everything that stays.
 
 scenario.yaml     the scenario as resolved            journal.sqlite   every event, in order
-bus.json          the bus address (0600)              logs/            one JSON-lines file a process, and its stderr
+bus.json, keys/   the bus address, its keys (0600)    logs/            one JSON-lines file a process, and its stderr
 launches.jsonl    when it ran, and what its processes weighed
 transcript/ skills/ checkpoints/ tensorboard/         written by the agents
 """
@@ -21,9 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from rlgpt.bus.security import make_broker, make_client
+
 RUNS = "runs"
 RUNS_VARIABLE = "RLGPT_RUNS"
 SOCKET = "bus.sock"
+LOCAL = "local"
+"""Name of the key that the processes of the run's own machine use."""
 # sockaddr_un holds 108 bytes, the final zero included, and libzmq refuses what does not fit.
 MAX_SOCKET_PATH = 100
 
@@ -128,22 +132,60 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def keys(self) -> Path:
+        """Key files of a bus on tcp; no such folder where the bus is a socket on this machine."""
+        return self.path / "keys"
+
+    @property
     def address(self) -> str:
-        """Of the run's bus; raises RunFolderError."""
+        """Of the run's bus, for clients; raises RunFolderError."""
+        return self._bus("address")
+
+    @property
+    def bind(self) -> str:
+        """Of the run's bus, for the broker; raises RunFolderError."""
+        return self._bus("bind")
+
+    @property
+    def credentials(self) -> Path | None:
+        """The key file of this machine's processes, if the bus asks for one."""
+        path = self.path / self._bus("keys") if self._bus("keys") else None
+        return path if path and path.is_file() else None
+
+    def _bus(self, field: str) -> str:
         try:
-            return str(json.loads(self.bus.read_text(encoding="utf-8"))["address"])
+            return str(json.loads(self.bus.read_text(encoding="utf-8"))[field])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(f"{self.bus} does not say where the run's bus is ({error}); was the run ever launched?") from error
 
-    def write_address(self) -> str:
-        """Choose this run's ipc address and keep it in bus.json, for the owner's eyes alone."""
-        address = f"ipc://{_socket_path(self.path)}"
+    def write_address(self, tcp: str | None = None) -> str:
+        """Where this run's bus is, kept in bus.json for the owner's eyes alone: an ipc socket of its own, or `tcp://HOST:PORT`, with keys.
+
+        Returns the clients' address; raises RunFolderError.
+        """
+        if tcp is None:
+            address = bind = f"ipc://{_socket_path(self.path)}"
+        else:
+            bind = tcp
+            address = _reachable(tcp)
+            make_broker(self.keys)
+            make_client(self.keys, LOCAL, names=("*",), admin=True)
+        self._write_bus({"address": address, "bind": bind, "keys": f"keys/{LOCAL}.json" if tcp else ""})
+        return address
+
+    @classmethod
+    def remote(cls, runs: Path, address: str, credentials: Path) -> RunFolder:
+        """A folder here for processes that work for a run on another machine: their logs, transcripts and checkpoints."""
+        run = cls.create(runs, "attached")
+        run._write_bus({"address": address, "bind": "", "keys": str(credentials.resolve())})
+        return run
+
+    def _write_bus(self, fields: dict[str, str]) -> None:
         fresh = self.path / "bus.json.new"
         fresh.unlink(missing_ok=True)
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"address": address}, file)
+            json.dump(fields, file)
         fresh.replace(self.bus)
-        return address
 
     @property
     def running(self) -> bool:
@@ -215,6 +257,14 @@ def _json_object(line: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def _reachable(tcp: str) -> str:
+    """The address under which a broker bound to `tcp` is reached on its own machine."""
+    found = re.fullmatch(r"tcp://([0-9A-Za-z.\-]+|\*|\[[0-9a-fA-F:]+\]):(\d{1,5})", tcp)
+    if not found or not 0 < int(found[2]) < 65_536:
+        raise RunFolderError(f"--bus {tcp!r}: expected tcp://HOST:PORT, such as tcp://192.0.2.7:7000, or tcp://*:7000 for every interface")
+    return f"tcp://127.0.0.1:{found[2]}" if found[1] in ("*", "0.0.0.0") else tcp  # noqa: S104
 
 
 def _socket_path(run: Path) -> Path:

@@ -32,4 +32,4 @@ environment() {  # name, packages...
 }
 
 environment clients "redis[hiredis]==5.2.1" "nats-py==2.9.0" "pydantic>=2.7" "msgpack>=1.0.7"
-environment autogen "autogen-ext[grpc]==0.7.5" "pydantic>=2.7"
+environment autogen "autogen-ext[grpc]==0.7.5" "pydantic>=2.7" "msgpack>=1.0.7"

@@ -1,14 +1,18 @@
-"""Processes for the chaos tests of the bus: `python bus_process.py ROLE ADDRESS ...`, run and killed by test_bus_chaos.py."""
+"""Processes for the chaos tests of the bus: `python bus_process.py ROLE ADDRESS ...`, run, killed and frozen by the tests (see world.py)."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import random
 import resource
 import sys
 import threading
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
+from rlgpt.bus import envelope
 from rlgpt.bus.broker import Broker
 from rlgpt.bus.client import BusClient, StaleLease
 from rlgpt.bus.envelope import derived_id, fresh_ids, seal
@@ -38,11 +42,12 @@ def publisher(address: str, name: str) -> None:
         print("\n".join(one.id for one in batch), flush=True)
 
 
-def worker(address: str, name: str, seconds: str, touch_s: str = "") -> None:
+def worker(address: str, name: str, seconds: str, touch_s: str = "", credit: str = "1") -> None:
     """Handles jobs as an agent does: publish the result under a derived id, then acknowledge. Prints what it begins."""
     client = BusClient(address, name)
     client.start(30)
-    jobs = client.subscribe("work", ["model.asked"], credit=1, max_attempts=100, touch_s=float(touch_s) if touch_s else None)
+    touch = float(touch_s) if touch_s else None
+    jobs = client.subscribe("work", ["model.asked"], credit=int(credit), max_attempts=100, touch_s=touch)
     while True:
         job = jobs.get(None)
         print("begin", job.seq, job.attempt, time.time(), flush=True)
@@ -57,5 +62,30 @@ def worker(address: str, name: str, seconds: str, touch_s: str = "") -> None:
         print("end", job.seq, job.attempt, time.time(), flush=True)
 
 
+def watcher(address: str, name: str) -> None:
+    """Prints the number of every job it sees."""
+    client = BusClient(address, name)
+    client.start(30)
+    watch = client.watch(["model.asked"])
+    while True:
+        print(watch.get(None).seq, flush=True)
+
+
+def lose_the_time_of_day() -> None:
+    """From now on this process's wall clock jumps, by up to a year in either direction, at every look."""
+    chance, real = random.Random(), time.time
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return super().now(tz) + timedelta(days=chance.uniform(-365, 365))
+
+    vars(envelope)["datetime"] = Jumping
+    time.time = lambda: real() + chance.uniform(-3e7, 3e7)
+    time.time_ns = lambda: int(time.time() * 1e9)
+
+
 if __name__ == "__main__":
+    if "LOSE_THE_TIME_OF_DAY" in os.environ:
+        lose_the_time_of_day()
     globals()[sys.argv[1]](*sys.argv[2:])

@@ -7,82 +7,16 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
-import pytest
 from bus_process import note
+from world import SOON, begun
 
-from rlgpt.bus.client import BusClient
 from rlgpt.bus.envelope import fresh_ids
 from rlgpt.bus.errors import JournalFailed
 from rlgpt.bus.journal import Journal
-
-SOON = 30.0
-
-
-class World:
-    """Processes of a test, and what they print."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.journal, self.address = folder, folder / "journal.sqlite", f"ipc://{folder}/bus"
-        self.running: dict[str, subprocess.Popen] = {}
-
-    def start(self, name: str, role: str, *arguments: str) -> subprocess.Popen:
-        script = str(Path(__file__).with_name("bus_process.py"))
-        with self.output(name).open("ab") as out, (self.folder / f"{name}.err").open("ab") as err:
-            self.running[name] = subprocess.Popen([sys.executable, script, role, self.address, *arguments], stdout=out, stderr=err)
-        return self.running[name]
-
-    def broker(self, *arguments: str) -> subprocess.Popen:
-        return self.start("broker", "broker", str(self.journal), *arguments)
-
-    def signal(self, name: str, number: int) -> None:
-        self.running[name].send_signal(number)
-        if number == signal.SIGKILL:
-            self.running.pop(name).wait()
-
-    def output(self, name: str) -> Path:
-        return self.folder / f"{name}.out"
-
-    def lines(self, name: str) -> list[list[str]]:
-        """Whole lines: the last one may be cut by a kill."""
-        text = self.output(name).read_text() if self.output(name).exists() else ""
-        return [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def wait(self, condition, why: str) -> None:
-        until = time.monotonic() + SOON
-        while not condition():
-            assert time.monotonic() < until, f"{why}: {[path.read_text()[-2000:] for path in self.folder.glob('*.err')]}"
-            time.sleep(0.02)
-
-    def client(self, name: str, **options) -> BusClient:
-        client = BusClient(self.address, name, **options)
-        client.start(SOON)
-        return client
-
-    def stored(self, topic: str) -> list[str]:
-        return [envelope.id for _, envelope in Journal.read(self.journal) if envelope.topic == topic]
-
-    def end(self) -> None:
-        for process in self.running.values():
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def world(tmp_path):
-    world = World(tmp_path)
-    yield world
-    world.end()
-
-
-def begun(world, *workers):
-    return [(int(line[1]), int(line[2])) for name in workers for line in world.lines(name) if line[0] == "begin"]
 
 
 def test_random_kills_of_everything_lose_nothing_and_every_job_has_one_result(world):

@@ -79,10 +79,10 @@ class Rlgpt:
         output, _ = process.communicate(timeout=100)
         return process.returncode, output
 
-    def launch(self, *overrides: str, scenario: str = "mountain_car") -> tuple[subprocess.Popen[str], RunFolder]:
+    def launch(self, *overrides: str, scenario: str = "mountain_car", bus: str | None = None) -> tuple[subprocess.Popen[str], RunFolder]:
         """A launch that has begun: its run folder and its launcher."""
         before = set(self.folder.glob("runs/*/lock"))
-        process = self.start("launch", scenario, *sets(*overrides))
+        process = self.start("launch", scenario, *sets(*overrides), *(("--bus", bus) if bus else ()))
         until("the run began", lambda: process.poll() is not None or set(self.folder.glob("runs/*/lock")) - before)
         assert process.poll() is None, process.communicate()[0]
         (lock,) = set(self.folder.glob("runs/*/lock")) - before

@@ -32,7 +32,7 @@ from rlgpt.envs.vector import SkillVecEnv
 
 # Torch checks the arguments of every distribution, which costs a tenth of a small network's time. What it would find, weights that are
 # no longer numbers, `Training` looks for after every update.
-torch.distributions.Distribution.set_default_validate_args(False)  # type: ignore[no-untyped-call]
+torch.distributions.Distribution.set_default_validate_args(False)
 
 
 class DecisionBuffer(RolloutBuffer):

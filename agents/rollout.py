@@ -5,24 +5,27 @@ from __future__ import annotations
 import asyncio
 from typing import ClassVar
 
-from rlgpt.agents.agent import Agent, handles
-from rlgpt.bus.messages import SkillDrafted, SkillTried
+from rlgpt.agents.agent import Agent, Context, handles
+from rlgpt.bus.messages import SkillDrafted, SkillTried, TrialEpisode
+from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
-from rlgpt.envs.trial import try_skill
+from rlgpt.envs.trial import Trials
 
 
 class Rollout(Agent):
-    """Several of them share the work; each trial runs in a worker of its own."""
+    """Several of them share the work; each trial runs in a worker of its own. The environment stays imported between trials."""
 
     role: ClassVar[str] = "rollout"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._open: tuple[Environment, Trials] | None = None
 
     @handles(SkillDrafted)
     async def trial(self, draft: SkillDrafted) -> SkillTried:
         """One call of the skill from the start of an episode, for every seed."""
         try:
-            episodes = await asyncio.to_thread(
-                try_skill, draft.environment, draft.skill, draft.library, success=draft.success, seeds=draft.seeds
-            )
+            episodes = await asyncio.to_thread(self._try, draft)
         except (SkillInvalid, WorkerDied) as error:
             self.log.info("skill_not_tried", skill=draft.skill.name, attempt=draft.attempt, why=str(error))
             return SkillTried(
@@ -34,7 +37,25 @@ class Rollout(Agent):
             plan=draft.plan,
             attempt=draft.attempt,
             name=draft.skill.name,
-            success=successes == len(episodes),
+            success=successes == len(draft.seeds),  # fewer episodes than seeds: a call had to be killed
             episodes=tuple(episodes),
             env_steps=sum(episode.steps for episode in episodes),
         )
+
+    def _try(self, draft: SkillDrafted) -> list[TrialEpisode]:
+        if self._open is None or self._open[0] != draft.environment:
+            self._close()
+            self._open = (draft.environment, Trials(draft.environment))
+        try:
+            return self._open[1].run(draft.skill, draft.library, draft.success, draft.seeds)
+        except WorkerDied:
+            self._close()  # what killed it may have been the process that all workers are forked from
+            raise
+
+    def _close(self) -> None:
+        if self._open is not None:
+            self._open[1].close()
+            self._open = None
+
+    async def leaving(self) -> None:
+        self._close()

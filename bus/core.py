@@ -65,6 +65,8 @@ class Core:
 
     def receive(self, peer: bytes, data: bytes, now: float, user: str = "") -> None:
         """One frame from a connection; `user` is the public key it proved."""
+        if now - self._stepped > STALL_S:  # before anybody is heard: what is said from now on is not part of the silence
+            self._stalled(now)
         try:
             frame = unpack_from_client(data)
         except Malformed as error:
@@ -85,11 +87,9 @@ class Core:
 
     def step(self, now: float) -> Turn:
         """End the turn: look for silence and overdue work, hand out what there is credit for."""
-        gap, self._stepped = now - self._stepped, now
-        if gap > STALL_S:  # stopped, swapped out, or a slow disk: that silence was the broker's own
-            self.clients.postpone(gap)
-            for consumer in self.consumers.values():
-                consumer.postpone(gap)
+        if now - self._stepped > STALL_S:
+            self._stalled(now)
+        self._stepped = now
         if now >= self._swept + SWEEP_S:
             self._swept = now
             self.clients.sweep(now)
@@ -106,6 +106,13 @@ class Core:
 
     def committed(self) -> None:
         self.log.committed()
+
+    def _stalled(self, now: float) -> None:
+        """The broker was stopped, swapped out, or had a slow disk: that silence was its own."""
+        gap, self._stepped = now - self._stepped, now
+        self.clients.postpone(gap)
+        for consumer in self.consumers.values():
+            consumer.postpone(gap)
 
     # ---------------------------------------------------------------- publish
 

@@ -54,7 +54,7 @@ def theirs(kind: Any, steps: int, threads: int) -> float:
     """The same of stable-baselines3."""
     torch.set_num_threads(threads)
     # Our learner switches this check off for its process; here it stays as they have it.
-    torch.distributions.Distribution.set_default_validate_args(True)  # type: ignore[no-untyped-call]
+    torch.distributions.Distribution.set_default_validate_args(True)
     env = kind([lambda: gymnasium.make("CartPole-v1")] * SETTINGS.environments)
     try:
         model = PPO(
@@ -72,7 +72,7 @@ def theirs(kind: Any, steps: int, threads: int) -> float:
         return model.num_timesteps / (time.perf_counter() - began)
     finally:
         env.close()
-        torch.distributions.Distribution.set_default_validate_args(False)  # type: ignore[no-untyped-call]
+        torch.distributions.Distribution.set_default_validate_args(False)
 
 
 def main() -> None:

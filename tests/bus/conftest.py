@@ -149,6 +149,12 @@ def stage(tmp_path):
     stage.journal.close()
 
 
+@pytest.fixture(scope="session")
+def new_stage():
+    """For a test that needs many: `new_stage(path)`."""
+    return Stage
+
+
 class Bus:
     """A broker in a thread, and its clients; everything ends with the test."""
 

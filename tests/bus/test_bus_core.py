@@ -340,6 +340,23 @@ def test_standstill_of_the_broker_itself_costs_nobody_his_work(stage, publisher)
     assert len(stage.core.consumers["work"].members) == 1
 
 
+def test_standstill_of_the_broker_gives_nobody_more_time_than_it_took(stage, publisher):
+    """What is heard first after it counts from then, not from so much later."""
+    hung = second(stage, "hung", credit=1, touch_s=2.0)
+    publisher.publish(stage.note(id="a"))
+    stage.turn()
+    [(seq, attempt, _)] = hung.delivered()
+    stage.now += 3600
+    for peer in (publisher, hung):
+        peer.says("ping", n=0)
+    hung.says("touch", sub=1, leases=[[seq, attempt]])
+    stage.turn()
+    stage.pass_time(3, hung)
+    assert hung.heard("error")[0]["leases"] == [[1, seq, attempt]]
+    stage.pass_time(1, hung)
+    assert [left.message().name for left in stage.log(AgentLeft.TOPIC)] == [publisher.name]
+
+
 def test_goodbye_returns_work_without_blame(stage, publisher, worker):
     publisher.publish(stage.note(id="job"))
     for _ in range(5):

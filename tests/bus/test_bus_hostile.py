@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlgpt.bus.broker import Broker
-from rlgpt.bus.codec import MAX_FRAME, pack, unpack
+from rlgpt.bus.codec import MAX_FRAME, encode, pack, unpack
 from rlgpt.bus.errors import JournalFailed
 from rlgpt.bus.journal import Journal, compact
 from rlgpt.bus.messages import AgentLeft
@@ -156,13 +156,9 @@ frames = st.one_of(
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 2), frames), max_size=40))
-def test_any_sequence_of_wellformed_frames_leaves_the_core_sound(tmp_path_factory, script):
+def test_any_sequence_of_wellformed_frames_leaves_the_core_sound(tmp_path_factory, new_stage, script):
     """Stateful fuzzing: three connections say anything in any order, with turns, silence and restarts between."""
-    from conftest import Stage
-
-    from rlgpt.bus.codec import encode
-
-    stage = Stage(tmp_path_factory.mktemp("fuzz") / "journal.sqlite")
+    stage = new_stage(tmp_path_factory.mktemp("fuzz") / "journal.sqlite")
     stage.journal._db.execute("PRAGMA synchronous=OFF")
     good = {name: encode(stage.note(id=name.decode())) for name in (b"good-1", b"good-2")}
     peers = [stage.peer() for _ in range(3)]

@@ -6,6 +6,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def test_wall_clocks_that_jump_by_months_change_nothing(world):
     world.wait(lambda: len(world.stored("result")) == len(world.stored("model.asked")), "jobs without a result")
     jobs, results, attempts = world.events("model.asked"), world.stored("result"), begun(world, *workers)
     years = sorted({datetime.fromisoformat(job.time).year for job in jobs})
-    repeated = sorted(one for one in attempts if one[1] > 1)
+    # A delivery that the killed broker had noted, but not sent yet, comes as attempt 2 without ever having begun.
+    repeated = sorted(seq for seq, times in Counter(seq for seq, _ in attempts).items() if times > 1)
     print(f"{len(jobs)} jobs dated {years[0]} to {years[-1]}, {len(results)} results, {len(repeated)} begun a second time")
     assert len(years) >= 2
     assert {line[0] for line in world.lines("publisher")} <= {job.id for job in jobs}
@@ -73,5 +75,5 @@ def test_machine_that_was_stopped_for_an_hour_has_lost_nobody(world):
 
 @pytest.mark.parametrize("path", sorted(Path(rlgpt.bus.__file__).parent.glob("*.py")), ids=lambda path: path.name)
 def test_time_of_day_is_read_only_to_date_an_envelope(path):
-    looks = re.findall(r"time\.time\b|time_ns|datetime\.now|utcnow|perf_counter|st_mtime", path.read_text())
+    looks = re.findall(r"\btime\.time|\bdatetime\.(?:now|utcnow|today)", path.read_text())
     assert looks == (["datetime.now"] if path.name == "envelope.py" else [])

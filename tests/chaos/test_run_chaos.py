@@ -37,11 +37,13 @@ ROLES = ("broker", "slow", "fast", "critic", "rollout", "trainer")
 RING = (PlanProposed, SkillDrafted, SkillTried, SkillReviewed, SkillSettled, TrainingRequested, TrainingFinished, PlanReviewed, RunFinished)
 TIMES = {"learn_s", "evaluate_s", "steps_per_s"}
 SMALL = sets(
-    "trainer.env_steps=12000",
+    "trainer.env_steps=40000",
     "trainer.rollout=32",
+    "trainer.batch_size=64",
     "trainer.checkpoint_every=512",
     "evaluation.episodes=20",
     "processes.restarts=50",
+    "budgets={}",
 )
 SEEDS = [int(word) for word in os.environ.get("CHAOS_SEEDS", "1").split()]
 """Of the victims and moments. CHAOS_SEEDS="2 3 4" tries others."""
@@ -195,7 +197,7 @@ def test_run_goes_on_without_its_frozen_launcher_which_then_ends_it(rlgpt, undis
 
 @pytest.mark.timeout(200)
 def test_request_of_a_frozen_trainer_is_finished_by_another_from_its_checkpoint(rlgpt):
-    launcher, run = launch(rlgpt, "trainer.env_steps=60000", "budgets={}", "processes.trainer=2")
+    launcher, run = launch(rlgpt, "processes.trainer=2")
     until("some learning", learning(run))
     frozen = published(run, TrainingProgressed.TOPIC)[0].source
     (pid,) = (pid for pid, command in processes_of(run.path).items() if f"--name {frozen} " in command)

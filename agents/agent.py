@@ -33,6 +33,9 @@ H = TypeVar("H", bound=Callable[..., Any])
 FOLD_DEADLINE_S = 60.0
 """How long an event in hand may wait for the history before it; the broker sends 50,000 events a second and more."""
 
+JOIN_S = 30.0
+"""How long an agent that starts waits for the bus: a broker that has died is started again within ten seconds, and takes one or two."""
+
 
 RETRY_S, LONGEST_RETRY_S = 0.1, 10.0
 """Wait before an event whose handler raised is handed out again: the first one, doubled each time, and the longest."""
@@ -211,16 +214,22 @@ async def run_agent(agent: Agent, stop: asyncio.Event, *, patience_s: float = 60
     context = agent.context
     keys = ClientKeys.load(context.credentials) if context.credentials else None
     bus = AsyncBusClient(context.address, context.name, role=agent.role, credentials=keys)
-    await bus.start()
+    await bus.start(JOIN_S)
     agent._bus = bus
     try:
-        watch = await bus.watch(("*",), after=0)
+        watch = await bus.watch(("*",), after=0, timeout_s=JOIN_S)
         await agent.joined()
         if not agent.handlers:
             raise TypeError(f"{type(agent).__name__} handles nothing: mark a method with @handles(SomeMessage)")
         topics = sorted({message_type.TOPIC for message_type in agent.handlers})
         work = await bus.subscribe(
-            context.consumer, topics, start="first", credit=1, max_attempts=agent.max_attempts, touch_s=agent.touch_s
+            context.consumer,
+            topics,
+            start="first",
+            credit=1,
+            max_attempts=agent.max_attempts,
+            touch_s=agent.touch_s,
+            timeout_s=JOIN_S,
         )
         agent.log.info("agent_ready", consumer=context.consumer, topics=topics)
         async with asyncio.TaskGroup() as group:

@@ -145,7 +145,9 @@ class BusClient:
                 if session.unacknowledged >= self._window or session.fatal:
                     self._wait_for_room(timeout_s)
                 session.publish_nowait(raw)
-        self._link.wake()
+            gathers = session.gathers
+        if not gathers:
+            self._link.wake()
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything handed over is acknowledged. Raises PublishTimeout, or what went wrong in the background."""

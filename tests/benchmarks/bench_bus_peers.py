@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import select
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from servers import HERE, PEERS, served
 
 FANOUT = 4
 PER_S, SECONDS = 500, 5
+LIMIT_S = 120  # of one run
 SHAPES = {"1->1": (1, 0), f"{FANOUT}->{FANOUT}": (FANOUT, 0), f"{PER_S}/s": (1, PER_S)}
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -41,6 +43,8 @@ class Process:
         return self.process.pid
 
     def heard(self):
+        if not select.select([self.process.stdout], [], [], LIMIT_S)[0]:
+            raise RuntimeError(f"{self.process.args[1:4]} has not reported within {LIMIT_S} s")
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"{self.process.args[1:4]} ended with status {self.process.wait()} before its report")

@@ -1,6 +1,6 @@
 """PPO end to end, rollouts and updates, in environment steps a second: ours on locked workers beside stable-baselines3 as it ships.
 
-    python tests/benchmarks/bench_learner.py [--steps 30000] [--rounds 3] [--workers 2] [--threads 1 2]
+    python tests/benchmarks/bench_learner.py [--steps 30000] [--rounds 3] [--workers 1 2] [--threads 1 2]
 
 CartPole, 8 environments, a 64-wide network, the same PPO settings everywhere. The arms take turns within a round; the table has the
 median of the rounds, and the median of each round's ratio to stable-baselines3's faster vector environment. Starting processes does not
@@ -79,12 +79,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=30_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="our worker processes")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="torch's threads")
     options = parser.parse_args()
     arms: dict[str, Callable[[], float]] = {}
     for threads in options.threads:
-        arms[f"ours, {options.workers} locked workers | {threads}"] = lambda threads=threads: ours(options.steps, threads, options.workers)
+        for workers in options.workers:
+            arms[f"ours, locked workers: {workers} | {threads}"] = lambda threads=threads, workers=workers: ours(
+                options.steps, threads, workers
+            )
         for kind in (DummyVecEnv, SubprocVecEnv):
             name = f"stable-baselines3, {kind.__name__} | {threads}"
             arms[name] = lambda kind=kind, threads=threads: theirs(kind, options.steps, threads)

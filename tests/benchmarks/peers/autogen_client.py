@@ -8,7 +8,7 @@ from autogen_core import MessageContext, RoutedAgent, TopicId, TypeSubscription,
 from autogen_ext.runtimes.grpc import GrpcWorkerAgentRuntime, GrpcWorkerAgentRuntimeHost
 from role import BATCH, Role, Sample, sample_fields
 
-TOPIC = "bench"
+TOPIC = TopicId("bench", "all")  # one source: AutoGen makes an agent for each
 
 
 class Counter(RoutedAgent):
@@ -43,7 +43,7 @@ async def publish(role):
     await role.start_async()
     while not role.is_done:
         for number, due in role.due(BATCH):
-            await runtime.publish_message(Sample(**sample_fields(number, due)), TopicId(TOPIC, role.name))
+            await runtime.publish_message(Sample(**sample_fields(number, due)), TOPIC)
         await asyncio.sleep(role.next_s if role.per_s else 0)
     await role.end_async()
 
@@ -51,7 +51,7 @@ async def publish(role):
 async def consume(role):
     runtime, done = await connect(role), asyncio.Event()
     await Counter.register(runtime, role.name, lambda: Counter(role, done))
-    await runtime.add_subscription(TypeSubscription(TOPIC, role.name))
+    await runtime.add_subscription(TypeSubscription(TOPIC.type, role.name))
     await role.start_async()
     await done.wait()
     await role.end_async()

@@ -37,6 +37,8 @@ QUARANTINE = 10
 """Faults after which a skill may not be chosen any more."""
 BYSTANDER = "lost with its worker"
 """How the pool's fault begins where an environment only shared a process with a skill that ended it."""
+THREADS = 1
+"""Of torch, for networks on vectors: a second one costs more in waiting than it gives (tests/benchmarks/bench_learner.py)."""
 PATIENCE = 100
 """Decisions in a row, of all environments, that may pass without a single environment step."""
 
@@ -60,11 +62,12 @@ class Training:
     ) -> None:
         settings, held = request.learner, request.evaluation
         self.request, self.settings, self.folder, self._alive = request, settings, folder, alive
-        self.device = choose_device(settings.device, ObservationView(pool.observation_space).policy)
-        torch.set_num_threads(THREADS if self.device == "cpu" else torch.get_num_threads())
+        view = ObservationView(pool.observation_space)
+        self.device = choose_device(settings.device, view.policy)
+        if view.policy == "MlpPolicy":
+            torch.set_num_threads(THREADS)
         self.seeds = EpisodeSeeds(request.seed, range(held.first_seed, held.first_seed + held.episodes))
         self.actions = actions_of(request, pool)
-        view = ObservationView(pool.observation_space)
         self.env = SkillVecEnv(pool, self.actions, view, self.seeds, environments=settings.environments, skills=len(request.skills))
         self.masked = is_masked(request, self.actions)
         self.model = make_ppo(self.env, settings, masked=self.masked, seed=request.seed, device=self.device)
@@ -220,6 +223,3 @@ def choose_device(wanted: str, policy: str) -> str:
     if wanted != "auto":
         return wanted
     return "cuda" if policy != "MlpPolicy" and torch.cuda.is_available() else "cpu"
-
-
-THREADS = 1

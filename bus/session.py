@@ -207,7 +207,9 @@ class Session:
 
     def _coalesced(self) -> Iterator[tuple[int, list[Call]]]:
         """The unsent publications, as few frames as possible; a publication is never split."""
-        while self._unsent and not self.gathers:
+        if self.gathers:
+            return
+        while self._unsent:
             calls = [self._unsent.popleft()]
             events, size = len(calls[0].raws), calls[0].size
             while self._unsent and calls[0].lease is None and self._unsent[0].lease is None:

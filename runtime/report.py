@@ -14,6 +14,7 @@ from rich.text import Text
 
 from rlgpt.agents.loops import RunState
 from rlgpt.runtime.run import RunFolder
+from rlgpt.runtime.scenario import bundled
 from rlgpt.runtime.story import PHASE_NAMES, Story, read
 from rlgpt.runtime.text import duration, money, percent, short, steps
 
@@ -125,7 +126,8 @@ def next_steps(summary: Summary) -> list[str]:
     lines = [] if state.finished or summary.running else [f"rlgpt resume {name}    # continue it"]
     lines.append(f"rlgpt tail {name}    # what every process did")
     if state.submitted and state.task.mode == "rl-gpt":
-        lines.append(f"rlgpt launch {state.task.name} --set mode=rl-only    # the same steps without language models")
+        again = state.task.name if state.task.name in bundled() else summary.run.scenario
+        lines.append(f"rlgpt launch {again} --set mode=rl-only    # the same steps without language models")
     lines.append("rlgpt compare    # all runs side by side")
     if any(question.origin != "recorded" for question in state.spent.questions.values()):
         lines.append(f"rlgpt record {name} --to scenarios/{state.task.name}_recorded    # a scenario that replays these answers offline")

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -145,6 +146,32 @@ assert "torch" not in sys.modules, "torch was imported"
     assert finished["score"]["usage"] == {"balance": 1.0}
     assert finished["env_steps"] == 0
     assert finished["policy"] is None
+
+
+def test_learner_killed_with_its_workers_continues_in_another_process(tmp_path):
+    (tmp_path / "b").mkdir()
+    asked = request(skills=(skill(),))
+    script = """
+import sys
+from pathlib import Path
+from rlgpt.agents.learner import learn
+from rlgpt.bus.messages import TrainingRequested
+learn(TrainingRequested.model_validate_json(sys.argv[2]), Path(sys.argv[1]), lambda p: print("point", p.env_steps, flush=True), lambda: None, lambda: False)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "b"), asked.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("point") and int(line.split()[1]) > 600:
+                process.kill()
+                break
+    assert process.returncode < 0, "it was to be killed in the middle"
+    times = []
+    resumed = run(tmp_path / "b", asked, on_resume=times.append)
+    unbroken = run(tmp_path / "a", asked)
+    assert times == [1]
+    assert drawn(resumed) == drawn(unbroken)
+    assert resumed.score == unbroken.score
+    assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
 # ---------------------------------------------------------------- the same again
@@ -320,6 +347,19 @@ def test_skill_that_keeps_failing_is_quarantined(tmp_path, pools, more, monkeypa
     assert QUARANTINE <= failures < QUARANTINE + 4, "at most those already under way in the other environments"
     assert finished.curve[-1].usage.get("broken", 0.0) == 0.0
     assert finished.score.usage.get("broken", 0.0) == 0.0
+
+
+def test_skill_that_only_shared_a_lost_worker_is_not_blamed(tmp_path, pools, monkeypatch):
+    step = LocalPool.step
+
+    def losing(self, choices, seeds):
+        now = step(self, choices, seeds)
+        return replace(now, faults=("lost with its worker: killed for memory",) * len(seeds))
+
+    monkeypatch.setattr(LocalPool, "step", losing)
+    finished = run(tmp_path, request(skills=(skill(),)))
+    assert finished.failure == ""
+    assert finished.curve[-1].usage["balance"] > 0
 
 
 def test_environment_that_takes_no_step_ends_the_learning(tmp_path, pools, monkeypatch):

@@ -162,6 +162,53 @@ def test_time_limit_inside_a_skill_bootstraps_with_the_last_observation():
     np.testing.assert_allclose(values, 10.0, atol=1.0)
 
 
+class Spaces(gym.Env):
+    """Random observations of any kind; takes any action; ten steps an episode."""
+
+    def __init__(self, observation_space, action_space):
+        self.observation_space, self.action_space = observation_space, action_space
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.taken = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), action
+        self.taken += 1
+        return self.observation_space.sample(), 1.0, False, self.taken >= 10, {}
+
+
+NESTED = spaces.Dict(type=spaces.Discrete(3, start=1), deep=spaces.Tuple([spaces.Box(0, 2, (2,)), spaces.MultiBinary(3)]))
+PICTURE = spaces.Box(0, 255, (40, 40, 3), np.uint8)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    ("observed", "acted", "policy"),
+    [
+        (spaces.Box(-1, 1, (3,)), spaces.Discrete(3, start=2), "MlpPolicy"),
+        (spaces.Discrete(4), spaces.MultiDiscrete([2, 3]), "MlpPolicy"),
+        (spaces.MultiDiscrete([2, 3]), spaces.Box(-2, 5, (2,)), "MlpPolicy"),
+        (NESTED, spaces.Discrete(2), "MultiInputPolicy"),
+        (spaces.Dict(picture=PICTURE, bag=spaces.Box(0, 9, (2,))), spaces.MultiDiscrete([2, 2]), "MultiInputPolicy"),
+        (PICTURE, spaces.Discrete(2), "CnnPolicy"),
+    ],
+)
+def test_every_kind_of_space_can_be_learned_on(observed, acted, policy, masked):
+    def twice(obs, info):
+        for _ in range(2):
+            yield acted.sample()
+
+    pool = LocalPool(lambda: Spaces(observed, acted), 2, skills=[twice], gamma=GAMMA)
+    model = learner(pool, ("twice",), masked=masked and not isinstance(acted, spaces.Box), rollout=8, batch_size=8, epochs=1)
+    assert model.env.view.policy == policy
+    model.learn(60)
+    assert model.num_timesteps == len(pool.log)
+    assert {1, 2} <= set(model.rollout_buffer.durations.reshape(-1).tolist())
+
+
 class Stop(BaseCallback):
     def _on_step(self):
         return False

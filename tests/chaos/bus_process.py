@@ -1,4 +1,4 @@
-"""Processes for the chaos tests of the bus: `python bus_process.py ROLE ADDRESS ...`, run, killed and frozen by the tests (see world.py)."""
+"""Processes for the chaos tests of the bus: `python bus_process.py ROLE ADDRESS ...`, run, killed and frozen through world.py."""
 
 from __future__ import annotations
 

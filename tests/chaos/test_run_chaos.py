@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from running import Rlgpt, learning, processes_of, published, sets, until
 
+from rlgpt.agents import agent
 from rlgpt.agents.transcript import read_folder
-from rlgpt.bus.envelope import Envelope
+from rlgpt.bus.envelope import Envelope, consumer_of
 from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import (
     ModelAsked,
@@ -31,6 +33,7 @@ from rlgpt.bus.messages import (
     TrainingProgressed,
     TrainingRequested,
 )
+from rlgpt.runtime import supervisor
 from rlgpt.runtime.run import RunFolder
 
 ROLES = ("broker", "slow", "fast", "critic", "rollout", "trainer")
@@ -178,7 +181,7 @@ def test_run_whose_launcher_is_killed_again_and_again_resumes_to_the_same_end(rl
     ]
     launcher, run = launch(rlgpt)
     for what, reached in moments:
-        until(what, lambda reached=reached: launcher.poll() is not None or reached(run))
+        until(what, lambda reached=reached, launcher=launcher: launcher.poll() is not None or reached(run))
         launcher.kill()
         launcher.communicate()
         until("every process is gone", lambda: processes_of(run.path) == {})
@@ -199,6 +202,18 @@ def test_run_goes_on_without_its_frozen_launcher_which_then_ends_it(rlgpt, undis
     assert launcher.returncode == 0, said
     assert_same(run, undisturbed)
     assert processes_of(run.path) == {}
+
+
+def test_starting_agent_waits_longer_for_its_bus_than_a_dead_broker_takes_to_be_back():
+    assert agent.JOIN_S >= supervisor.LONGEST_DELAY_S + 10.0
+
+
+def test_who_publishes_what_is_as_the_docs_say(undisturbed):
+    documented = yaml.safe_load((Path(__file__).parents[2] / "docs" / "asyncapi.yaml").read_text())["operations"]
+    said = {(event.source, type(event.message())) for _, event in Journal.read(undisturbed.journal)}
+    operations = {f"{consumer_of(source)}.send.{kind.__name__}" for source, kind in said}
+    assert operations <= set(documented)
+    assert len(operations) > len(RING)
 
 
 @pytest.mark.timeout(200)

@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the codec, with atheris (`pip install -e '.[fuzz]'`): `python tests/fuzz/fuzz_codec.py --seconds 60`.
 
-It starts from the inputs in corpus.hex, one a line, which test_codec_corpus.py plays back in the normal test suite; `--keep` adds those that
-reached new code. A failure ends it with the input; put that into corpus.hex, and the suite fails until it is mended.
+It starts from the inputs in corpus.hex, one a line, which test_codec_corpus.py plays back in the normal test suite. `--keep` puts the inputs
+it ends with in their place. A failure ends it with the input: put that into corpus.hex, and the suite fails until it is mended.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check(data: bytes) -> None:
     try:
         frame = unpack_from_client(data)
     except Malformed as error:
-        assert 0 < len(str(error)) <= LONGEST_WHY
+        _check_words(error)
         frame = {}
     if frame:
         assert frame["op"] in FROM_CLIENT
@@ -66,6 +66,10 @@ def check(data: bytes) -> None:
     _check_envelope(data)
 
 
+def _check_words(error: Exception) -> None:
+    assert 0 < len(str(error)) <= LONGEST_WHY
+
+
 def _check_envelope(raw: bytes) -> None:
     from rlgpt.bus.codec import attributes, decode, encode
     from rlgpt.bus.errors import Malformed
@@ -73,7 +77,7 @@ def _check_envelope(raw: bytes) -> None:
     try:
         fields = attributes(raw)
     except Malformed as error:
-        assert 0 < len(str(error)) <= LONGEST_WHY
+        _check_words(error)
         return
     envelope = decode(raw)  # what a broker has let in, every client can read
     assert decode(encode(envelope)) == envelope
@@ -136,7 +140,7 @@ def fuzz(folder: Path, seconds: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=int, default=60)
-    parser.add_argument("--keep", action="store_true", help="add inputs that reached new code to corpus.hex")
+    parser.add_argument("--keep", action="store_true", help="write the inputs found to corpus.hex")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.folder:

@@ -82,8 +82,12 @@ OURS = Path(sys.executable)
 PEERS = {
     "bus": Peer("rlgpt bus", "every message (fsync)", "bus_client.py", OURS, _bus),
     "bus-curve": Peer("rlgpt bus, CURVE on tcp", "every message (fsync)", "bus_client.py", OURS, _bus_curve),
-    "redis-everysec": Peer("Redis Streams, everysec", "all but the last second", "redis_client.py", CLIENTS, _redis("everysec"), "redis-server"),
-    "redis-always": Peer("Redis Streams, always", "every message (fsync)", "redis_client.py", CLIENTS, _redis("always"), "redis-server", 0.5),
+    "redis-everysec": Peer(
+        "Redis Streams, everysec", "all but the last second", "redis_client.py", CLIENTS, _redis("everysec"), "redis-server"
+    ),
+    "redis-always": Peer(
+        "Redis Streams, always", "every message (fsync)", "redis_client.py", CLIENTS, _redis("always"), "redis-server", 0.5
+    ),
     "nats": Peer("NATS JetStream, file", "no fsync a message", "nats_client.py", CLIENTS, _nats, "nats-server", 0.5),
     "autogen": Peer("AutoGen gRPC runtime", "nothing is stored", "autogen_client.py", AUTOGEN, _autogen, share=0.1),
 }

@@ -145,9 +145,7 @@ class BusClient:
                 if session.unacknowledged >= self._window or session.fatal:
                     self._wait_for_room(timeout_s)
                 session.publish_nowait(raw)
-            gathers = session.gathers
-        if not gathers:
-            self._link.wake()
+        self._link.wake()
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything handed over is acknowledged. Raises PublishTimeout, or what went wrong in the background."""

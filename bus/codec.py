@@ -13,6 +13,7 @@ from typing import Any
 import msgpack
 
 from rlgpt.bus.envelope import CONTENT_TYPE, SPEC_VERSION, Envelope
+from rlgpt.bus.envelope import pack as pack_event
 from rlgpt.bus.errors import Malformed
 
 PROTOCOL = 1
@@ -174,7 +175,7 @@ def encode(envelope: Envelope) -> bytes:
     if envelope.traceparent:
         fields["traceparent"] = envelope.traceparent
     fields["data"] = envelope.data
-    data: bytes = msgpack.packb(fields, use_bin_type=True)
+    data = pack_event(fields)
     if len(data) > MAX_ENVELOPE:
         raise Malformed(
             f"event {envelope.id} ({envelope.type}) is {len(data)} bytes, more than the {MAX_ENVELOPE} a frame holds; "

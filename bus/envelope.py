@@ -6,12 +6,16 @@ Attribute names are those of CloudEvents (https://github.com/cloudevents/spec/bl
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import secrets
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import msgpack
 
@@ -19,6 +23,24 @@ from rlgpt.bus.messages import Message, message_class
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/msgpack"
+KEPT_BYTES = 256 * 1024  # a packer that had to grow beyond this is not kept
+
+
+class _Packer(threading.local):
+    """`msgpack.packb` makes a packer, with a buffer of 256 KB, for every call; an event of 1 KB packs in half the time without."""
+
+    def __init__(self) -> None:
+        self._kept: msgpack.Packer | None = None
+
+    def pack(self, value: Any) -> bytes:
+        packer, self._kept = self._kept or msgpack.Packer(use_bin_type=True), None  # one that failed half-way is not used again
+        data: bytes = packer.pack(value)
+        if len(data) <= KEPT_BYTES:
+            self._kept = packer
+        return data
+
+
+pack = _Packer().pack
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +76,13 @@ class Envelope:
 
 def now() -> str:
     """RFC 3339, UTC, with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    second, microsecond = divmod(time.time_ns() // 1000, 1_000_000)
+    return f"{_second(second)}.{microsecond:06d}Z"
+
+
+@functools.lru_cache(maxsize=4)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def derived_id(seq: int, consumer: str, key: str | int) -> str:
@@ -79,15 +107,18 @@ def fresh_ids() -> Iterator[str]:
 
 def seal(message: Message, *, id: str, source: str, subject: str = "", cause: Envelope | None = None) -> Envelope:
     """Put a message into its envelope, as an answer to `cause` if there is one."""
+    data = pack(message.__pydantic_serializer__.to_python(message, mode="json"))  # `model_dump` less its many arguments: half the time
+    if cause is None:
+        return Envelope(id, source, message.TYPE, message.TOPIC, data, now(), subject, id)
     return Envelope(
         id=id,
         source=source,
         type=message.TYPE,
         topic=message.TOPIC,
-        data=msgpack.packb(message.model_dump(mode="json"), use_bin_type=True),
+        data=data,
         time=now(),
-        subject=subject or (cause.subject if cause else ""),
-        correlationid=(cause.correlationid or cause.id) if cause else id,
-        causationid=cause.id if cause else "",
-        traceparent=cause.traceparent if cause else "",
+        subject=subject or cause.subject,
+        correlationid=cause.correlationid or cause.id,
+        causationid=cause.id,
+        traceparent=cause.traceparent,
     )

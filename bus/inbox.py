@@ -37,7 +37,6 @@ class Inbox:
         self.error: BusError | None = None
         self.queue: deque[list[Any]] = deque()  # [seq, attempt, envelope]
         self.acks: deque[Key] = deque()
-        self.unconfirmed = 0  # frames with answers that the broker has not confirmed
         self.arrived = threading.Condition(lock)
         self.on_arrival: Callable[[], None] | None = None  # of the asyncio face; called by the I/O thread
         self.stale: set[Key] = set()
@@ -91,8 +90,6 @@ class Inbox:
         return acks
 
     def confirmed(self, keys: Iterable[Key]) -> None:
-        """One frame with answers, to these, has arrived."""
-        self.unconfirmed -= 1
         self._held.difference_update(keys)
         if self.stale:
             self.stale.difference_update(keys)

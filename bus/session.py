@@ -18,7 +18,6 @@ from rlgpt.bus.errors import BusClosed, BusError, Refused, StaleLease
 from rlgpt.bus.inbox import Inbox, Key
 
 FRAME_EVENTS, FRAME_BYTES = 256, 256 * 1024  # small publications travel together up to this
-IN_FLIGHT = 2  # unanswered frames after which small ones gather: every frame costs the broker a share of an fsync
 FATAL = ("replaced", "protocol", "forbidden")
 HELLO_AGAIN_S = 2.0  # an unanswered hello is said again
 
@@ -70,7 +69,6 @@ class Session:
         self._pinged = 0.0
         self._n = 0
         self._unsent: deque[Call] = deque()
-        self._unsent_events = self._unsent_bytes = 0
         self._sent: dict[int, list[Call]] = {}
         self._asked: dict[int, Asked] = {}
         self._say: list[bytes] = []
@@ -118,8 +116,6 @@ class Session:
 
     def publish(self, call: Call) -> None:
         self.unacknowledged += len(call.raws)
-        self._unsent_events += len(call.raws)
-        self._unsent_bytes += call.size
         self._unsent.append(call)
 
     def publish_nowait(self, raw: bytes) -> None:
@@ -130,14 +126,7 @@ class Session:
             self._unsent.append(last)
         last.raws.append(raw)
         last.size += len(raw)
-        self._unsent_events += 1
-        self._unsent_bytes += len(raw)
         self.unacknowledged += 1
-
-    @property
-    def gathers(self) -> bool:
-        """What is unsent stays until an answer comes: enough frames are on their way, and there is not enough for a full one."""
-        return len(self._sent) >= IN_FLIGHT and self._unsent_events < FRAME_EVENTS and self._unsent_bytes < FRAME_BYTES
 
     def open(self, inbox: Inbox) -> None:
         """Raises Malformed if the broker could not understand it."""
@@ -159,8 +148,6 @@ class Session:
         if inbox is None:
             check(frame)
         asked = self._asked[n] = Asked(pack(frame), inbox, keys)
-        if inbox is not None:
-            inbox.unconfirmed += 1
         if self.up:
             self._say.append(asked.data)
         return asked
@@ -198,7 +185,7 @@ class Session:
         return frames
 
     def _collect(self, inbox: Inbox) -> None:
-        if not self._unsent and inbox.unconfirmed < IN_FLIGHT and (acks := inbox.take_acks()):
+        if acks := inbox.take_acks():
             self.ask({"op": "ack", "sub": inbox.sub, "acks": acks}, inbox, acks)
         if touches := inbox.take_touches():
             self._say.append(pack({"op": "touch", "sub": inbox.sub, "leases": touches}))
@@ -207,8 +194,6 @@ class Session:
 
     def _coalesced(self) -> Iterator[tuple[int, list[Call]]]:
         """The unsent publications, as few frames as possible; a publication is never split."""
-        if self.gathers:
-            return
         while self._unsent:
             calls = [self._unsent.popleft()]
             events, size = len(calls[0].raws), calls[0].size
@@ -220,8 +205,6 @@ class Session:
                 calls.append(self._unsent.popleft())
             n = self._number()
             self._sent[n] = calls
-            self._unsent_events -= sum(len(call.raws) for call in calls)
-            self._unsent_bytes -= sum(call.size for call in calls)
             yield n, calls
 
     @staticmethod
@@ -320,7 +303,6 @@ class Session:
         calls = [call for some in self._sent.values() for call in some] + list(self._unsent)
         self._sent.clear()
         self._unsent.clear()
-        self._unsent_events = self._unsent_bytes = 0
         for call in calls:
             call.end(error)
         self._tell_room()

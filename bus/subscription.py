@@ -10,7 +10,6 @@ from rlgpt.bus.codec import decode
 from rlgpt.bus.envelope import Envelope
 from rlgpt.bus.errors import StaleLease
 from rlgpt.bus.inbox import Inbox
-from rlgpt.bus.session import IN_FLIGHT
 
 if TYPE_CHECKING:
     from rlgpt.bus.link import Link
@@ -48,8 +47,7 @@ class Delivery:
     def ack(self) -> None:
         """Handled. Returns at once; it is said again until the broker has confirmed it."""
         self._inbox.acks.append((self.seq, self.attempt))
-        if self._inbox.unconfirmed < IN_FLIGHT:  # otherwise the confirmation under way will wake the thread, which then takes this too
-            self._link.wake()
+        self._link.wake()
 
     def nack(self, reason: str, requeue: bool = True, delay_s: float = 0.0) -> None:
         """Not handled, for `reason`: hand it out again after `delay_s` seconds, or with `requeue` False set it aside as a dead letter."""

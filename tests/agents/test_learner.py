@@ -156,7 +156,8 @@ import sys
 from pathlib import Path
 from rlgpt.agents.learner import learn
 from rlgpt.bus.messages import TrainingRequested
-learn(TrainingRequested.model_validate_json(sys.argv[2]), Path(sys.argv[1]), lambda p: print("point", p.env_steps, flush=True), lambda: None, lambda: False)
+asked = TrainingRequested.model_validate_json(sys.argv[2])
+learn(asked, Path(sys.argv[1]), lambda p: print("point", p.env_steps, flush=True), lambda: None, lambda: False)
 """
     command = [sys.executable, "-c", script, str(tmp_path / "b"), asked.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:

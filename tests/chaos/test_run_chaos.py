@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,16 +120,21 @@ def pids(run: RunFolder, role: str) -> list[int]:
 
 
 def kill_at_random(launcher: subprocess.Popen[str], run: RunFolder, chance: random.Random) -> Counter[str]:
-    """A random process every few seconds until the run ends; all roles have had their turn before one is hit again."""
+    """A random process every few seconds until the run ends; all roles have had their turn before one is hit again.
+
+    Learning is the one stretch with something to lose: as soon as there is some, the trainer is next.
+    """
     kills: Counter[str] = Counter()
     turn: list[str] = []
-    pause = threading.Event()
-    while launcher.poll() is None:
-        pause.wait(chance.uniform(0.3, 3.0))
-        if kills.total() >= MOST_KILLS:
-            continue
+    pause, learned = threading.Event(), False
+    while launcher.poll() is None and kills.total() < MOST_KILLS:
+        due, role = time.monotonic() + chance.uniform(0.3, 3.0), ""
+        while time.monotonic() < due and not role:
+            pause.wait(0.05)
+            if not learned and learning(run)():
+                learned, role = True, "trainer"
         turn = turn or chance.sample(ROLES, len(ROLES))
-        role = turn.pop()
+        role = role or turn.pop()
         for pid in pids(run, role)[:1]:
             os.kill(pid, signal.SIGKILL)
             kills[role] += 1
@@ -168,6 +174,7 @@ def test_run_whose_processes_are_killed_at_random_ends_like_an_undisturbed_one(r
     )
     assert launcher.returncode == 0, said
     assert kills.total() >= len(ROLES)
+    assert resumed >= 1
     assert_same(run, undisturbed)
     assert processes_of(run.path) == {}
 
@@ -177,18 +184,21 @@ def test_run_whose_launcher_is_killed_again_and_again_resumes_to_the_same_end(rl
     moments: list[tuple[str, Callable[[RunFolder], object]]] = [
         ("the first draft", lambda run: published(run, SkillDrafted.TOPIC)),
         ("some learning", lambda run: learning(run)()),
-        ("the learning's end", lambda run: published(run, TrainingFinished.TOPIC)),
+        ("resumed learning", lambda run: any(event.message().resumed for event in published(run, TrainingProgressed.TOPIC))),
     ]
     launcher, run = launch(rlgpt)
+    kills = 0
     for what, reached in moments:
         until(what, lambda reached=reached, launcher=launcher: launcher.poll() is not None or reached(run))
+        kills += launcher.poll() is None
         launcher.kill()
         launcher.communicate()
         until("every process is gone", lambda: processes_of(run.path) == {})
         launcher = rlgpt.start("resume", run.name)
     said = launcher.communicate()[0]
-    print(f"\nlauncher killed {len(moments)} times, at: {', '.join(what for what, _ in moments)}; {launches(run)} launches")
+    print(f"\nlauncher killed {kills} times, at: {', '.join(what for what, _ in moments)}; {launches(run)} launches")
     assert launcher.returncode == 0, said
+    assert kills == len(moments)
     assert_same(run, undisturbed)
 
 

@@ -3,8 +3,8 @@
 Install the peers first: `tests/benchmarks/install_peers.sh`. Those that are not installed are left out, by name.
 
 Typed messages of 1 KB on loopback; the publisher builds each from its class, the consumer validates it (pydantic) and acknowledges it
-where there is such a thing. Server, publishers and consumers are processes of their own. Runs are interleaved, so that a busy machine
-harms all alike: compare ratios, which are medians of each round's own ratio. CPU is that of all processes of a system together, a
+where there is such a thing. Server, publishers and consumers are processes of their own. Runs are interleaved, in an order that turns, so that a busy
+machine harms all alike: compare ratios, which are medians of each round's own ratio. CPU is that of all processes of a system together, a
 message (in fan-out: a delivery); it is the steadiest figure. A delay runs from when a message was due to when it was handled.
 """
 
@@ -72,6 +72,7 @@ def cpu_s(pid):
 
 def measure(peer, shape, messages):
     """One run; returns its figures by name."""
+    os.sync()  # what a system that does not wait for the disk has left would be written during the next one's fsyncs
     many, per_s = SHAPES[shape]
     total = PER_S * SECONDS if per_s else max(many, int(messages * peer.share) // many * many)
     with contextlib.ExitStack() as cleanup:
@@ -110,15 +111,15 @@ def main():
     missing = [PEERS[key].name for key in options.peers if key not in present]
     figures = {(key, shape): [] for key in present for shape in options.shapes}
     loads = []
-    for _ in range(options.runs):
+    for turn in range(options.runs):
         for shape in options.shapes:
-            for key in present:
+            for key in present[turn % len(present) :] + present[: turn % len(present)]:
                 loads.append(os.getloadavg()[0])
                 figures[key, shape].append(measure(PEERS[key], shape, options.messages))
     show(figures, present, options.shapes)
     print(
-        f"\nMedians of n = {options.runs} interleaved runs, {options.messages} messages of 1 KB (Redis always and NATS half, AutoGen a tenth), "
-        f"{os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f}, Python {sys.version.split()[0]}."
+        f"\nMedians of n = {options.runs} interleaved runs, {options.messages} messages of 1 KB (Redis always and NATS half, "
+        f"AutoGen a tenth), {os.cpu_count()} cores, load {min(loads):.1f} to {max(loads):.1f}, Python {sys.version.split()[0]}."
     )
     if missing:
         print(f"Left out, not installed (tests/benchmarks/install_peers.sh): {', '.join(missing)}.")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import Rlgpt, learning, processes_of, published, sets, until
+from running import Rlgpt, processes_of, published, sets, until
 
 from rlgpt.agents import agent
 from rlgpt.agents.transcript import read_folder
@@ -41,9 +41,9 @@ ROLES = ("broker", "slow", "fast", "critic", "rollout", "trainer")
 RING = (PlanProposed, SkillDrafted, SkillTried, SkillReviewed, SkillSettled, TrainingRequested, TrainingFinished, PlanReviewed, RunFinished)
 TIMES = {"learn_s", "evaluate_s", "steps_per_s"}
 SMALL = sets(
-    "trainer.env_steps=40000",
-    "trainer.rollout=32",
-    "trainer.batch_size=64",
+    "trainer.env_steps=60000",
+    "trainer.rollout=8",
+    "trainer.batch_size=16",
     "trainer.checkpoint_every=512",
     "evaluation.episodes=20",
     "processes.restarts=50",
@@ -110,6 +110,11 @@ def restarts(run: RunFolder) -> dict[str, int]:
     return {name: number for name, number in sorted(counted.items()) if name != "launcher"}
 
 
+def learning(run: RunFolder) -> bool:
+    """Whether there are a few points of the curve, so that the trainer has something to lose, and a checkpoint behind it."""
+    return len(published(run, TrainingProgressed.TOPIC)) >= 2
+
+
 def launches(run: RunFolder) -> int:
     return sum("started" in note for note in run.notes())
 
@@ -131,7 +136,7 @@ def kill_at_random(launcher: subprocess.Popen[str], run: RunFolder, chance: rand
         due, role = time.monotonic() + chance.uniform(0.3, 3.0), ""
         while time.monotonic() < due and not role:
             pause.wait(0.05)
-            if not learned and learning(run)():
+            if not learned and learning(run):
                 learned, role = True, "trainer"
         turn = turn or chance.sample(ROLES, len(ROLES))
         role = role or turn.pop()
@@ -183,7 +188,7 @@ def test_run_whose_processes_are_killed_at_random_ends_like_an_undisturbed_one(r
 def test_run_whose_launcher_is_killed_again_and_again_resumes_to_the_same_end(rlgpt, undisturbed):
     moments: list[tuple[str, Callable[[RunFolder], object]]] = [
         ("the first draft", lambda run: published(run, SkillDrafted.TOPIC)),
-        ("some learning", lambda run: learning(run)()),
+        ("some learning", lambda run: learning(run)),
         ("resumed learning", lambda run: any(event.message().resumed for event in published(run, TrainingProgressed.TOPIC))),
     ]
     launcher, run = launch(rlgpt)
@@ -229,7 +234,7 @@ def test_who_publishes_what_is_as_the_docs_say(undisturbed):
 @pytest.mark.timeout(200)
 def test_request_of_a_frozen_trainer_is_finished_by_another_from_its_checkpoint(rlgpt):
     launcher, run = launch(rlgpt, "processes.trainer=2")
-    until("some learning", learning(run))
+    until("some learning", lambda: learning(run))
     frozen = published(run, TrainingProgressed.TOPIC)[0].source
     (pid,) = (pid for pid, command in processes_of(run.path).items() if f"--name {frozen} " in command)
     os.kill(pid, signal.SIGSTOP)

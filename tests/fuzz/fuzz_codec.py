@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the codec, with atheris (`pip install -e '.[fuzz]'`): `python tests/fuzz/fuzz_codec.py --seconds 60`.
 
-It starts from the inputs in corpus.hex, one a line, which test_codec_corpus.py plays back in the normal test suite. `--keep` puts the inputs
-it ends with in their place. A failure ends it with the input: put that into corpus.hex, and the suite fails until it is mended.
+It starts from the inputs in corpus.hex, one a line, which test_codec_corpus.py plays back in the normal test suite. With `--keep` those it
+ends with take their place. A failure ends it with the input: put that into corpus.hex, and the suite fails until it is mended.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from rlgpt.agents.reading import AnswerRejected
+from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.source_check import check_expression, check_name, check_source, nearest
 from rlgpt.bus.task import Learner, Mode
 

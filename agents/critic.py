@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from rlgpt.agents import fields
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import PlanReviewAnswer, TrialReviewAnswer, check_plan_review, check_trial_review
-from rlgpt.agents.llm import QuestionFailed
+from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import AskPlanReview, AskTrialReview
 from rlgpt.agents.thinker import Thinker

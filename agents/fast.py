@@ -8,10 +8,10 @@ from typing import ClassVar
 from rlgpt.agents import fields
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import SetUpAnswer, SkillAnswer, check_set_up, check_skill, with_settings
-from rlgpt.agents.llm import QuestionFailed
+from rlgpt.agents.llm.questioner import QuestionFailed
+from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.progress import Inner, PlanState
 from rlgpt.agents.prompts import render
-from rlgpt.agents.reading import AnswerRejected
 from rlgpt.agents.requests import CONTROLLER, AskSetUp, AskSkill, Settle
 from rlgpt.agents.thinker import Thinker
 from rlgpt.bus.messages import (

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rlgpt.agents import fields
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import PlanAnswer, check_plan
-from rlgpt.agents.llm import QuestionFailed
+from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import AskPlan, Finish
 from rlgpt.agents.thinker import Thinker

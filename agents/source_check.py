@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-from rlgpt.agents.reading import AnswerRejected
+from rlgpt.agents.llm.reading import AnswerRejected
 
 GIVEN = ("obs", "info", "start", "previous", "action", "reward", "terminated", "truncated", "steps", "episode_return")
 FUNCTIONS = ("abs", "min", "max", "any", "all", "len", "sum", "round", "float", "int", "bool")

@@ -8,9 +8,9 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from rlgpt.agents.agent import Agent, Context
-from rlgpt.agents.llm import Questioner, QuestionFailed
+from rlgpt.agents.llm.questioner import Questioner, QuestionFailed
+from rlgpt.agents.llm.transcript import Transcript
 from rlgpt.agents.prompts import render
-from rlgpt.agents.transcript import Transcript
 
 A = TypeVar("A", bound=BaseModel)
 

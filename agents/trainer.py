@@ -7,7 +7,7 @@ import threading
 from typing import ClassVar
 
 from rlgpt.agents.agent import Agent, handles
-from rlgpt.agents.learner import learn
+from rlgpt.agents.learning.learner import learn
 from rlgpt.bus.messages import Message, Point, TrainingFinished, TrainingProgressed, TrainingRequested
 
 PUBLISH_S = 60.0

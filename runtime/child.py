@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlgpt.agents.providers import key_variable
-from rlgpt.agents.redact import Redactor
+from rlgpt.agents.llm.providers import key_variable
+from rlgpt.agents.llm.redact import Redactor
 from rlgpt.bus.task import Task
 from rlgpt.runtime.logs import SECRET_NAME
 from rlgpt.runtime.process import BROKER

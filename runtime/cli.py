@@ -56,7 +56,7 @@ def plain_errors(command: C) -> C:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        from rlgpt.agents.transcript import TranscriptError
+        from rlgpt.agents.llm.transcript import TranscriptError
         from rlgpt.bus.errors import BusError, JournalFailed
         from rlgpt.runtime.attach import CannotAttach
         from rlgpt.runtime.preflight import NotReady
@@ -262,7 +262,7 @@ def transcript(
     runs: Runs = None,
 ) -> None:
     """What the models were asked in a run, and what they answered."""
-    from rlgpt.agents.transcript import read_folder, show, summary
+    from rlgpt.agents.llm.transcript import read_folder, show, summary
 
     lines = read_folder(find_run(which, runs).transcript)
     found = [line for line in lines if key is None or key in line.key]

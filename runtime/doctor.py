@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlgpt.agents.providers import PROVIDERS
+from rlgpt.agents.llm.providers import PROVIDERS
 from rlgpt.bus.task import Environment, Task
 from rlgpt.runtime.preflight import NotReady, check_environment
 from rlgpt.runtime.run import listing

@@ -21,7 +21,7 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from rlgpt.agents.redact import MARK, Redactor
+from rlgpt.agents.llm.redact import MARK, Redactor
 
 SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 # `key` is a question's logical key in the transcript. Counts such as prompt_tokens are numbers, and numbers are not secrets.

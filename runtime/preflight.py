@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from rlgpt.agents.providers import RECORDED, problem_with
+from rlgpt.agents.llm.providers import RECORDED, problem_with
 from rlgpt.bus.messages import Card
 from rlgpt.bus.task import Task
 from rlgpt.runtime.child import THINKERS, Spec, inherited

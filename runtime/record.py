@@ -7,8 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from rlgpt.agents import transcript
-from rlgpt.agents.providers import RECORDED
+from rlgpt.agents.llm import transcript
+from rlgpt.agents.llm.providers import RECORDED
 from rlgpt.runtime.run import RunFolder
 from rlgpt.runtime.scenario import FILE, TRANSCRIPT, load
 

@@ -11,9 +11,9 @@ import pytest
 from model_server import ModelServer
 from pydantic import BaseModel
 
-from rlgpt.agents.endpoint import Backoff
-from rlgpt.agents.llm import Questioner, QuestionFailed, Reply
-from rlgpt.agents.transcript import Transcript
+from rlgpt.agents.llm.endpoint import Backoff
+from rlgpt.agents.llm.questioner import Questioner, QuestionFailed, Reply
+from rlgpt.agents.llm.transcript import Transcript
 from rlgpt.bus.task import Model
 
 

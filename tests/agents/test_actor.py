@@ -7,7 +7,7 @@ from gymnasium import spaces
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from rlgpt.agents.actor import SmallActor
+from rlgpt.agents.learning.actor import SmallActor
 
 OBS = spaces.Box(-1.0, 1.0, (2, 3))
 

@@ -23,7 +23,7 @@ from rlgpt.agents.answers import (
     check_trial_review,
     with_settings,
 )
-from rlgpt.agents.reading import Malformed, read
+from rlgpt.agents.llm.reading import Malformed, read
 from rlgpt.bus.task import Learner
 from rlgpt.envs import expression
 

@@ -13,11 +13,11 @@ import pytest
 import torch
 from local_pool import LocalPool
 
-from rlgpt.agents import checkpoint, learner
-from rlgpt.agents.evaluation import wilson
-from rlgpt.agents.learner import learn
-from rlgpt.agents.policy import load_player, read_policy
-from rlgpt.agents.training import QUARANTINE
+from rlgpt.agents.learning import checkpoint, learner
+from rlgpt.agents.learning.evaluation import wilson
+from rlgpt.agents.learning.learner import learn
+from rlgpt.agents.learning.policy import load_player, read_policy
+from rlgpt.agents.learning.training import QUARANTINE
 from rlgpt.bus.messages import Skill, TrainingRequested
 from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.envs.transitions import EpisodeEnd
@@ -131,7 +131,7 @@ def test_controller_is_scored_without_torch(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from rlgpt.agents.learner import learn
+from rlgpt.agents.learning.learner import learn
 from rlgpt.bus.messages import TrainingRequested
 folder = Path(sys.argv[1])
 asked = TrainingRequested.model_validate_json((folder / "request.json").read_text())
@@ -154,7 +154,7 @@ def test_learner_killed_with_its_workers_continues_in_another_process(tmp_path):
     script = """
 import sys
 from pathlib import Path
-from rlgpt.agents.learner import learn
+from rlgpt.agents.learning.learner import learn
 from rlgpt.bus.messages import TrainingRequested
 asked = TrainingRequested.model_validate_json(sys.argv[2])
 learn(asked, Path(sys.argv[1]), lambda p: print("point", p.env_steps, flush=True), lambda: None, lambda: False)
@@ -338,7 +338,7 @@ def broken(obs, info):
 def test_skill_that_keeps_failing_is_quarantined(tmp_path, pools, more, monkeypatch):
     events = []
     monkeypatch.setattr(
-        "rlgpt.agents.training.log",
+        "rlgpt.agents.learning.training.log",
         SimpleNamespace(**{level: lambda event, **fields: events.append((event, fields)) for level in ("info", "warning")}),
     )
     finished = run(tmp_path, request(skills=(skill("broken", BROKEN + more),)))

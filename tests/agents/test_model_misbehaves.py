@@ -24,10 +24,10 @@ from model_server import (
     stops_in_the_middle,
 )
 
-from rlgpt.agents.interview import Tally
-from rlgpt.agents.llm import QuestionFailed, usd
-from rlgpt.agents.reading import AnswerRejected
-from rlgpt.agents.transcript import read_folder
+from rlgpt.agents.llm.interview import Tally
+from rlgpt.agents.llm.questioner import QuestionFailed, usd
+from rlgpt.agents.llm.reading import AnswerRejected
+from rlgpt.agents.llm.transcript import read_folder
 from rlgpt.bus.task import Model
 
 

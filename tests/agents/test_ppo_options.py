@@ -10,8 +10,8 @@ from gymnasium import spaces
 from local_pool import LocalPool
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlgpt.agents import ppo
-from rlgpt.agents.ppo import make_ppo
+from rlgpt.agents.learning import ppo
+from rlgpt.agents.learning.ppo import make_ppo
 from rlgpt.bus.task import Learner
 from rlgpt.envs.episodes import EpisodeSeeds
 from rlgpt.envs.observations import ObservationView

@@ -12,8 +12,8 @@ from asking import GOOD, QUESTION, SYSTEM, Answered
 from model_server import answers, fails, says
 from structlog.testing import capture_logs
 
-from rlgpt.agents.reading import AnswerRejected
-from rlgpt.agents.transcript import RECORDING, read_folder, record
+from rlgpt.agents.llm.reading import AnswerRejected
+from rlgpt.agents.llm.transcript import RECORDING, read_folder, record
 
 
 def nobody(exchange):
@@ -144,8 +144,8 @@ def test_a_process_that_only_replays_imports_neither_autogen_nor_an_http_client(
 import asyncio, json, sys
 from pathlib import Path
 from pydantic import BaseModel
-from rlgpt.agents.llm import Questioner
-from rlgpt.agents.transcript import Transcript
+from rlgpt.agents.llm.questioner import Questioner
+from rlgpt.agents.llm.transcript import Transcript
 from rlgpt.bus.task import Model
 class Answered(BaseModel):
     verdict: str

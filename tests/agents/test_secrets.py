@@ -9,9 +9,9 @@ from asking import GOOD
 from model_server import answers, fails, says
 from structlog.testing import capture_logs
 
-from rlgpt.agents.providers import key_of, key_variable, problem_with
-from rlgpt.agents.redact import MARK, Redactor
-from rlgpt.agents.transcript import read_folder, record
+from rlgpt.agents.llm.providers import key_of, key_variable, problem_with
+from rlgpt.agents.llm.redact import MARK, Redactor
+from rlgpt.agents.llm.transcript import read_folder, record
 from rlgpt.bus.task import Model
 
 KEY = "planted-0123456789-secret"

@@ -10,7 +10,7 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
-from rlgpt.agents.transcript import Line, Transcript, TranscriptError, Usage, read_folder, read_recording, record, show, summary
+from rlgpt.agents.llm.transcript import Line, Transcript, TranscriptError, Usage, read_folder, read_recording, record, show, summary
 
 SOURCE = "def swing(obs, info):\n    yield 1\n"
 
@@ -53,7 +53,7 @@ def test_a_line_is_on_disk_when_add_returns_even_if_the_process_is_killed(tmp_pa
     code = f"""
 import os, signal
 from pathlib import Path
-from rlgpt.agents.transcript import Line, Transcript
+from rlgpt.agents.llm.transcript import Line, Transcript
 transcript = Transcript(Path({str(tmp_path)!r}), "fast")
 transcript.add(Line(key="q1", role="fast", model="m", outcome="answered", answer={{"a": 1}}))
 os.kill(os.getpid(), signal.SIGKILL)

@@ -21,7 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from rlgpt.agents.learner import learn
+from rlgpt.agents.learning.learner import learn
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.task import Environment, Evaluation, Learner
 

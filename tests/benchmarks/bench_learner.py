@@ -22,8 +22,8 @@ import torch
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from rlgpt.agents.learner import learn
-from rlgpt.agents.training import Training  # noqa: F401  imported before the clock starts, as stable-baselines3 is
+from rlgpt.agents.learning.learner import learn
+from rlgpt.agents.learning.training import Training  # noqa: F401  imported before the clock starts, as stable-baselines3 is
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.task import Environment, Evaluation, Learner
 

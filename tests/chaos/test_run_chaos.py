@@ -18,7 +18,7 @@ import yaml
 from running import Rlgpt, processes_of, published, sets, until
 
 from rlgpt.agents import agent
-from rlgpt.agents.transcript import read_folder
+from rlgpt.agents.llm.transcript import read_folder
 from rlgpt.bus.envelope import Envelope, consumer_of
 from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import (

@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import structlog
 
-from rlgpt.agents.failures import RequestFailed, failure_of
-from rlgpt.agents.interview import Tally
-from rlgpt.agents.providers import is_loopback
-from rlgpt.agents.redact import Redactor
+from rlgpt.agents.llm.failures import RequestFailed, failure_of
+from rlgpt.agents.llm.interview import Tally
+from rlgpt.agents.llm.providers import is_loopback
+from rlgpt.agents.llm.redact import Redactor
 from rlgpt.bus.task import Model
 
 LONGEST_BODY = 8_000_000

@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar
 import structlog
 from pydantic import BaseModel
 
-from rlgpt.agents.failures import RequestFailed
+from rlgpt.agents.llm.failures import RequestFailed
+from rlgpt.agents.llm.reading import AnswerRejected, Malformed, read
 from rlgpt.agents.prompts import render
-from rlgpt.agents.reading import AnswerRejected, Malformed, read
 
 A = TypeVar("A", bound=BaseModel)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from rlgpt.agents.endings import Stopped
+from rlgpt.agents.learning.endings import Stopped
 from rlgpt.bus.messages import Score, TrainingRequested, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.episodes import Pool

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 import structlog
 from pydantic import BaseModel
 
-from rlgpt.agents.failures import RequestFailed
-from rlgpt.agents.interview import Demand, Tally, Turn, accept, interview
-from rlgpt.agents.providers import RECORDED, is_loopback, key_of, problem_with
-from rlgpt.agents.reading import AnswerRejected, Malformed
-from rlgpt.agents.transcript import Line, Transcript, Usage, question_sha256, read_recording
+from rlgpt.agents.llm.failures import RequestFailed
+from rlgpt.agents.llm.interview import Demand, Tally, Turn, accept, interview
+from rlgpt.agents.llm.providers import RECORDED, is_loopback, key_of, problem_with
+from rlgpt.agents.llm.reading import AnswerRejected, Malformed
+from rlgpt.agents.llm.transcript import Line, Transcript, Usage, question_sha256, read_recording
 from rlgpt.bus.envelope import now
 from rlgpt.bus.messages import ModelAsked
 from rlgpt.bus.task import Model
 
 if TYPE_CHECKING:
-    from rlgpt.agents.endpoint import Backoff, Endpoint
+    from rlgpt.agents.llm.endpoint import Backoff, Endpoint
 
 A = TypeVar("A", bound=BaseModel)
 Origin = Literal["live", "recorded", "transcript"]
@@ -196,7 +196,7 @@ class Questioner:
 
     def _connected(self) -> Endpoint:
         """The process's one connection: AutoGen would build an SDK client for every conversation, and never close it."""
-        from rlgpt.agents.endpoint import Backoff, Endpoint
+        from rlgpt.agents.llm.endpoint import Backoff, Endpoint
 
         if self._endpoint is None:
             endpoint = Endpoint(self.settings, self._backoff or Backoff(), self.transcript.redactor)
@@ -236,7 +236,7 @@ class _Conversation:
         from autogen.beta import Agent
         from autogen.beta.response import PromptedSchema, ResponseSchema
 
-        from rlgpt.agents.endpoint import Requests
+        from rlgpt.agents.llm.endpoint import Requests
 
         requests = Requests(endpoint, tally, PromptedSchema(answer))
         self._agent: Any = Agent(role, system, config=cast("Any", requests), response_schema=ResponseSchema(answer))
@@ -245,7 +245,7 @@ class _Conversation:
     async def say(self, text: str, pictures: Sequence[bytes] = ()) -> Turn:
         from autogen.beta.events import ImageInput
 
-        from rlgpt.agents.endpoint import CUT_OFF
+        from rlgpt.agents.llm.endpoint import CUT_OFF
 
         images = [ImageInput(data=picture, media_type="image/png") for picture in pictures]
         ask = self._agent.ask if self._reply is None else self._reply.ask

@@ -17,7 +17,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.utils import obs_as_tensor
 
-from rlgpt.agents.checkpoint import write_whole
+from rlgpt.agents.learning.checkpoint import write_whole
 from rlgpt.bus.messages import Artifact, TrainingRequested
 from rlgpt.envs.episodes import Pool
 from rlgpt.envs.observations import ObservationView

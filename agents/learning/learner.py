@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
-from rlgpt.agents.endings import LearningFailed, Stopped
-from rlgpt.agents.evaluation import Evaluation, Played, Player, Replays, controller, samples, score, verify
+from rlgpt.agents.learning.endings import LearningFailed, Stopped
+from rlgpt.agents.learning.evaluation import Evaluation, Played, Player, Replays, controller, samples, score, verify
 from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
 from rlgpt.envs.options import ActionsUnsupported, kept_numbers
@@ -77,8 +77,8 @@ def _learn(
     logs: Path,
     on_resume: Callable[[int], None],
 ) -> TrainingFinished:
-    from rlgpt.agents.policy import save_policy
-    from rlgpt.agents.training import Training
+    from rlgpt.agents.learning.policy import save_policy
+    from rlgpt.agents.learning.training import Training
 
     settings = request.learner
     with closing(_pool(request, settings.environments, gamma=settings.gamma, shaping=request.shaping)) as pool:

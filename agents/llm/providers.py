@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from rlgpt.agents.failures import RequestFailed
+from rlgpt.agents.llm.failures import RequestFailed
 from rlgpt.bus.task import Model
 
 RECORDED = "recorded"

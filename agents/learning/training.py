@@ -21,11 +21,11 @@ import structlog
 import torch
 from stable_baselines3.common.callbacks import BaseCallback
 
-from rlgpt.agents import checkpoint
-from rlgpt.agents.curve import Curve, tensorboard
-from rlgpt.agents.endings import LearningFailed, Stopped
-from rlgpt.agents.policy import PolicyPlayer, actions_of, is_masked
-from rlgpt.agents.ppo import make_ppo
+from rlgpt.agents.learning import checkpoint
+from rlgpt.agents.learning.curve import Curve, tensorboard
+from rlgpt.agents.learning.endings import LearningFailed, Stopped
+from rlgpt.agents.learning.policy import PolicyPlayer, actions_of, is_masked
+from rlgpt.agents.learning.ppo import make_ppo
 from rlgpt.bus.messages import Point, TrainingRequested
 from rlgpt.envs.episodes import EpisodeSeeds, Pool
 from rlgpt.envs.observations import ObservationView

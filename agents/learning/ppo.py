@@ -23,7 +23,7 @@ from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import override
 
-from rlgpt.agents.actor import SmallActor
+from rlgpt.agents.learning.actor import SmallActor
 from rlgpt.bus.task import Learner
 from rlgpt.envs.observations import Learnable
 from rlgpt.envs.smdp import ReturnUnit, smdp_gae

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rlgpt.agents.redact import Redactor
+from rlgpt.agents.llm.redact import Redactor
 
 FORMAT = 1
 RECORDING = "recorded.jsonl"

@@ -5,12 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 RLGPT := $(BIN)/rlgpt
 
-.PHONY: help venv demo test lint types bench clean
+.PHONY: help venv demo test lint types bench bench-workers bench-learner bench-bus clean
 
 help:
 	@echo "make demo    install, then run RL-GPT on Mountain Car to its end, offline"
 	@echo "make test    lint, types and tests"
-	@echo "make bench   the measurements of tests/benchmarks"
+	@echo "make bench   the measurements of tests/benchmarks: bench-workers, bench-learner, bench-bus"
 	@echo "make venv    only install, into $(VENV)"
 
 venv: $(VENV)/.installed
@@ -39,8 +39,21 @@ types: venv
 	@for package in agents bus envs runtime scenarios; do ln -sfn ../../../$$package build/typing/rlgpt/$$package; done
 	MYPYPATH=build/typing $(BIN)/mypy -p rlgpt
 
-bench: venv
-	$(BIN)/python -m pytest -q tests/benchmarks -s -m '' --override-ini addopts=
+bench: bench-workers bench-learner bench-bus
+
+bench-workers: venv
+	$(BIN)/python tests/benchmarks/bench_workers.py
+
+# The second one compares the CPU with a GPU, where there is one.
+bench-learner: venv
+	$(BIN)/python tests/benchmarks/bench_learner.py
+	$(BIN)/python tests/benchmarks/bench_device.py
+
+# Against Redis Streams, NATS JetStream and AutoGen's gRPC runtime, as far as they are installed: the script installs them.
+bench-bus: venv
+	$(BIN)/python tests/benchmarks/bench_bus.py
+	bash tests/benchmarks/install_peers.sh
+	$(BIN)/python tests/benchmarks/bench_bus_peers.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -168,7 +168,10 @@ class Budgets(Part):
 
 
 class Processes(Part):
-    """How many processes of a kind to start; `workers` is the number of environment processes of one trainer (null: by cores)."""
+    """How many processes of a kind to start; `workers` is the number of environment processes of one trainer (null: by cores).
+
+    restarts  of one process, without five minutes of work in between, before the run is given up
+    """
 
     rollout: int = Field(1, ge=1)
     trainer: int = Field(1, ge=1)

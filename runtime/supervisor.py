@@ -23,6 +23,8 @@ JOIN_S = 120.0
 """How long a process may take from its start until it is on the bus; imports take seconds, on a loaded machine many."""
 LOST_S = 20.0
 """How long a process that runs may be lost to the bus before it counts as hung."""
+STEADY_S = 300.0
+"""After so long at work, earlier deaths are forgotten: a few over days are not a process that cannot run."""
 MEASURE_S = 2.0
 
 log = structlog.get_logger()
@@ -34,7 +36,10 @@ class GaveUp(Exception):
 
 @dataclass
 class Health:
-    """A process through all its starts. Times are of the monotonic clock; peaks are KiB of resident memory."""
+    """A process through all its starts. Times are of the monotonic clock; peaks are KiB of resident memory.
+
+    restarts  in all; strikes: those since it last worked for STEADY_S, which are what `processes.restarts` limits
+    """
 
     spec: Spec
     child: Child | None = None
@@ -43,6 +48,7 @@ class Health:
     joined: bool = False
     lost: float | None = None
     restarts: int = 0
+    strikes: int = 0
     peak_kb: int = 0
     workers_peak_kb: int = 0
 
@@ -135,10 +141,13 @@ class Supervisor:
         health.child = None
         why = _in_words(status)
         log.error("process_died", process=name, why=why, restarts=health.restarts, last_lines=list(child.last_lines))
-        if status == CANNOT_START or health.restarts >= self.restarts:
-            times = "it would fail again" if status == CANNOT_START else f"after {health.restarts} restarts (processes.restarts)"
+        if now - health.started > STEADY_S:
+            health.strikes = 0
+        if status == CANNOT_START or health.strikes >= self.restarts:
+            times = "it would fail again" if status == CANNOT_START else f"after {health.strikes} restarts in a row (processes.restarts)"
             raise GaveUp(f"{name} {why}, {times}. {self._last_words(name, child)}")
-        health.due = now + min(FIRST_DELAY_S * 2**health.restarts, LONGEST_DELAY_S)
+        health.due = now + min(FIRST_DELAY_S * 2**health.strikes, LONGEST_DELAY_S)
+        health.strikes += 1
         health.restarts += 1
 
     def _last_words(self, name: str, child: Child) -> str:

@@ -3,9 +3,9 @@
 Install the peers first: `tests/benchmarks/install_peers.sh`. Those that are not installed are left out, by name.
 
 Typed messages of 1 KB on loopback; the publisher builds each from its class, the consumer validates it (pydantic) and acknowledges it
-where there is such a thing. Server, publishers and consumers are processes of their own. Runs are interleaved, in an order that turns, so that a busy
-machine harms all alike: compare ratios, which are medians of each round's own ratio. CPU is that of all processes of a system together, a
-message (in fan-out: a delivery); it is the steadiest figure. A delay runs from when a message was due to when it was handled.
+where there is such a thing. Server, publishers and consumers are processes of their own. Runs are interleaved, in an order that turns, so
+that a busy machine harms all alike: compare ratios, which are medians of each round's own ratio. CPU is that of all processes of a system
+together, a message (in fan-out: a delivery); it is the steadiest figure. A delay runs from when a message was due to when it was handled.
 """
 
 import argparse

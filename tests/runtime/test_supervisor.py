@@ -124,3 +124,14 @@ def test_goodbye_is_no_loss(stage: Stage):
     stage.supervisor.left("trainer-1", "bye")
     stage.tick(module.LOST_S + 1)
     assert stage.killed == 0
+
+
+def test_deaths_far_apart_are_not_held_against_a_process(stage: Stage):
+    for _ in range(10):
+        stage.tick(20.0)
+        stage.join()
+        stage.now += module.STEADY_S + 1
+        stage.status = 1
+        stage.tick()
+    assert stage.state == "down"
+    assert stage.supervisor.health["trainer-1"].restarts == 10

@@ -144,7 +144,7 @@ class Supervisor:
         if now - health.started > STEADY_S:
             health.strikes = 0
         if status == CANNOT_START or health.strikes >= self.restarts:
-            times = "it would fail again" if status == CANNOT_START else f"after {health.strikes} restarts in a row (processes.restarts)"
+            times = "it would fail again" if status == CANNOT_START else f"after {health.strikes} restarts (processes.restarts)"
             raise GaveUp(f"{name} {why}, {times}. {self._last_words(name, child)}")
         health.due = now + min(FIRST_DELAY_S * 2**health.strikes, LONGEST_DELAY_S)
         health.strikes += 1

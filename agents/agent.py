@@ -209,12 +209,12 @@ def _as_list(outputs: Outputs) -> list[Message]:
     return [outputs] if isinstance(outputs, Message) else list(outputs)
 
 
-async def run_agent(agent: Agent, stop: asyncio.Event, *, patience_s: float = 60.0) -> None:
+async def run_agent(agent: Agent, stop: asyncio.Event, *, join_s: float = JOIN_S, patience_s: float = 60.0) -> None:
     """Put an agent on the bus and let it work until `stop` is set, or the bus is silent for `patience_s` (raises BusUnreachable)."""
     context = agent.context
     keys = ClientKeys.load(context.credentials) if context.credentials else None
     bus = AsyncBusClient(context.address, context.name, role=agent.role, credentials=keys)
-    await bus.start(JOIN_S)
+    await bus.start(join_s)
     agent._bus = bus
     try:
         watch = await bus.watch(("*",), after=0, timeout_s=JOIN_S)

@@ -191,4 +191,4 @@ def test_handlers_have_to_be_async() -> None:
 def test_an_agent_gives_up_on_a_bus_that_is_not_there(tmp_path: Path) -> None:
     context = Context(run="r", folder=tmp_path, address=f"ipc://{tmp_path}/nobody.sock", name="echo")
     with pytest.raises(BusUnreachable):
-        asyncio.run(run_agent(Echo(context), asyncio.Event()))
+        asyncio.run(run_agent(Echo(context), asyncio.Event(), join_s=0.5))

@@ -83,6 +83,11 @@ class Fast(Thinker):
 
     def settle(self, request: Settle) -> SkillSettled:
         self.log.info("skill_settled", skill=request.name, accepted=request.skill is not None, why=request.reason)
+        if request.skill is not None:
+            # For people: the journal is what counts.
+            folder = self.context.folder / "skills"
+            folder.mkdir(exist_ok=True)
+            (folder / f"plan-{request.plan}-{request.name}.py").write_text(request.skill.source.rstrip() + "\n", encoding="utf-8")
         return SkillSettled(
             plan=request.plan,
             name=request.name,

@@ -24,6 +24,7 @@ def test_the_critic_of_the_documentation_takes_part_and_others_act_on_what_it_sa
     assert "failed on seeds" in first.review.why
     assert second.review.verdict == "accept"
     assert plan.review.why.startswith("success rate")
+    assert (run.skills / "plan-1-reach_flag.py").read_text().strip() == plan.skills[0].source.strip()
 
 
 def test_reviews_that_nobody_gives_are_not_waited_for_without_end(rlgpt: Rlgpt):

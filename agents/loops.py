@@ -206,7 +206,9 @@ class RunState:
         if score and score.rate >= self.task.evaluation.target:
             yield Finish("target_reached", f"plan {plan.number} succeeds in {score.successes} of {score.episodes} held-out episodes")
         else:
-            yield from self._next_plan(plan.number, f"plan {plan.number} is below the target of {self.task.evaluation.target:.0%}")
+            below = f"plan {plan.number} is below the target of {self.task.evaluation.target:.0%}"
+            failure = plan.result.failure if plan.result else ""
+            yield from self._next_plan(plan.number, f"plan {plan.number}: {failure}" if failure else below)
 
     def _next_plan(self, last: int, reason: str) -> Iterator[Request]:
         if last < self.plan_limit:

@@ -65,7 +65,7 @@ class Critic(Part):
     """
 
     enabled: bool = True
-    reviewers: tuple[str, ...] = Field(("critic",), min_length=1)
+    reviewers: tuple[Identifier, ...] = Field(("critic",), min_length=1)
     patience_s: float = Field(1800.0, gt=0)
 
 
@@ -90,7 +90,7 @@ class Learner(Part):
     gae_lambda: float = Field(0.95, ge=0, le=1)
     clip: float = Field(0.2, gt=0)
     entropy: float = Field(0.0, ge=0)
-    hidden: tuple[int, ...] = (64, 64)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 64)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     checkpoint_every: int = Field(10_000, ge=1)
 
@@ -175,7 +175,7 @@ class Processes(Part):
 
     rollout: int = Field(1, ge=1)
     trainer: int = Field(1, ge=1)
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=1024)
     restarts: int = Field(5, ge=0)
 
 

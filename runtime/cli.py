@@ -265,9 +265,12 @@ def transcript(
     from rlgpt.agents.llm.transcript import read_folder, show, summary
 
     lines = read_folder(find_run(which, runs).transcript)
+    if not lines:
+        typer.echo("no model was asked in this run")
+        return
     found = [line for line in lines if key is None or key in line.key]
     if not found:
-        raise typer.BadParameter(f"no question's key contains {key!r}; there are: {', '.join(line.key for line in lines) or 'none'}")
+        raise typer.BadParameter(f"no question's key contains {key!r}; there are: {', '.join(line.key for line in lines)}")
     for line in found:
         typer.echo(summary(line) if key is None else show(line))
 

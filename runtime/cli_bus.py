@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlgpt.runtime.cli import Runs, Which, find_run, plain_errors
+
+if TYPE_CHECKING:
+    from rlgpt.runtime.run import RunFolder
 
 keys = typer.Typer(help="Keys of a run that was launched with --bus: who may join it from another machine.", no_args_is_help=True)
 dead = typer.Typer(help="Events that a consumer gave up on, with the reason; they can be handed out again.", no_args_is_help=True)
@@ -15,13 +19,22 @@ Topics = Annotated[str, typer.Option(metavar="TOPICS", help="Topics, comma-separ
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the key, and of the process that may use it.")]
 
 
+def _with_keys(which: str, runs: Path | None) -> RunFolder:
+    from rlgpt.bus.errors import Refused
+
+    run = find_run(which, runs)
+    if not run.keys.is_dir():
+        raise Refused(f"{run.name} was launched without --bus: only processes of this machine reach it, and they need no keys")
+    return run
+
+
 @keys.command("list")
 @plain_errors
 def list_keys(which: Which = "latest", runs: Runs = None) -> None:
     """Every key that may join, with its names and topics."""
     from rlgpt.bus.security import grants
 
-    run = find_run(which, runs)
+    run = _with_keys(which, runs)
     for grant in grants(run.keys / "allowed.json"):
         rights = f"publishes {','.join(grant.publish)}  reads {','.join(grant.subscribe)}{'  admin' if grant.admin else ''}"
         typer.echo(f"{','.join(grant.names):<20} {grant.key}  {rights}")
@@ -35,7 +48,7 @@ def add_key(
     """Make a key for another machine's process. The file it names is a secret: carry it there over a safe way."""
     from rlgpt.bus.security import make_client
 
-    run = find_run(which, runs)
+    run = _with_keys(which, runs)
     path = make_client(run.keys, name, publish=publish.split(","), subscribe=subscribe.split(","), admin=admin)
     typer.echo(f"{path}\nthere: rlgpt attach AGENT --name {name} --keys {path.name} --bus {run.bind}")
 
@@ -44,9 +57,14 @@ def add_key(
 @plain_errors
 def revoke_key(name: Name, which: Which = "latest", runs: Runs = None) -> None:
     """Take a key off the list; its connections end within a second."""
+    from rlgpt.bus.errors import Refused
     from rlgpt.bus.security import revoke
+    from rlgpt.runtime.run import LOCAL
 
-    revoke(find_run(which, runs).keys, name)
+    run = _with_keys(which, runs)
+    if not (run.keys / f"{name}.json").is_file() or name == LOCAL:
+        raise Refused(f"{run.name} has no key {name!r} to revoke; `rlgpt keys list {run.name}` shows those it has")
+    revoke(run.keys, name)
     typer.echo(f"{name} may not join any more")
 
 
@@ -57,10 +75,13 @@ def list_dead(which: Which = "latest", runs: Runs = None) -> None:
     from rlgpt.bus.journal import Journal
     from rlgpt.bus.messages import DeadLettered
 
+    found = False
     for seq, envelope in Journal.read(find_run(which, runs).journal):
         if envelope.type == DeadLettered.TYPE:
-            letter = DeadLettered.model_validate(envelope.message())
+            found, letter = True, DeadLettered.model_validate(envelope.message())
             typer.echo(f"{seq:>6}  {letter.consumer}: event {letter.seq} ({letter.type}), {letter.attempts} attempts: {letter.reason}")
+    if not found:
+        typer.echo("none: no event was given up")
 
 
 @dead.command("requeue")

@@ -5,11 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
 
 from rlgpt.bus.task import Task
 from rlgpt.envs.card import make_card
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
-from rlgpt.envs.pool import describe
+from rlgpt.envs.options import ActionsUnsupported, SkillActions
+from rlgpt.envs.pool import describe, replay
+from rlgpt.envs.space import restore
+
+
+def _try_out(task: Task, actions: spaces.Space[Any]) -> None:
+    """The names of the actions fit, and the success test can be evaluated after a step. Raises SkillInvalid."""
+    SkillActions.of(actions, (), (), task.environment.actions)
+    actions.seed(0)
+    try:
+        replay(task.environment, task.success, 0, np.asarray([actions.sample()]))
+    except WorkerDied as error:
+        raise SkillInvalid(f"success: {task.success!r} cannot be evaluated after a step: {error}") from None
+    except SkillInvalid as error:
+        raise SkillInvalid(f"success: {task.success!r}: {error}") from None
 
 
 def main() -> int:
@@ -18,7 +36,8 @@ def main() -> int:
     try:
         description = describe(task.environment)
         card = make_card(task, description)
-    except (EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied) as error:
+        _try_out(task, restore(description.action_space))
+    except (EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied, ActionsUnsupported) as error:
         json.dump({"error": str(error)}, sys.stdout)
         return 1
     json.dump({"card": card.model_dump(mode="json"), "warnings": list(description.warnings)}, sys.stdout)

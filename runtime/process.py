@@ -84,7 +84,7 @@ def run_process(
     except KeyboardInterrupt:
         log.info("process_interrupted")
     except CannotStart as error:
-        log.critical("process_cannot_start", why=str(error), exc_info=True)
+        log.critical("process_cannot_start", why=str(error))
         return _failed(role, name, str(error), CANNOT_START)
     except BaseException as error:
         if isinstance(error, SystemExit):

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlgpt.agents.loops import RunState
-from rlgpt.runtime.run import RunFolder
+from rlgpt.runtime.run import RunFolder, runs_folder
 from rlgpt.runtime.scenario import bundled
 from rlgpt.runtime.story import PHASE_NAMES, Story, read
 from rlgpt.runtime.text import duration, money, percent, short, steps
@@ -102,7 +102,9 @@ def summary_lines(summary: Summary) -> list[str]:
     phases = [f"{name} {duration(seconds)}" for name, seconds in summary.story.phases.items() if seconds >= 0.05]
     live = f"{spent.tokens:,} tokens, {money(spent.usd, spent.unpriced)}" if spent.live else "none: no live model was asked"
     first_plan = "" if summary.first_plan_s is None else f"{duration(summary.first_plan_s)} after the launch"
-    counted = ((spent.learning_steps, "learning"), (spent.trial_steps, "trials"), (spent.evaluation_steps, "evaluation"))
+    under_way = sum(plan.curve[-1].env_steps for plan in state.plans.values() if plan.curve and plan.result is None)
+    learning = f"learning ({steps(under_way)} more under way)" if under_way else "learning"
+    counted = ((spent.learning_steps, learning), (spent.trial_steps, "trials"), (spent.evaluation_steps, "evaluation"))
     facts = {
         "outcome": _outcome_words(summary),
         "success": _success_words(summary),
@@ -123,12 +125,15 @@ def summary_lines(summary: Summary) -> list[str]:
 def next_steps(summary: Summary) -> list[str]:
     """Commands worth typing now, with what they do."""
     name, state = summary.run.name, summary.story.state
+    if summary.run.path.parent != runs_folder().resolve():
+        name = str(summary.run.path)  # found from wherever the command is typed
     lines = [] if state.finished or summary.running else [f"rlgpt resume {name}    # continue it"]
     lines.append(f"rlgpt tail {name}    # what every process did")
     if state.submitted and state.task.mode == "rl-gpt":
         again = state.task.name if state.task.name in bundled() else summary.run.scenario
         lines.append(f"rlgpt launch {again} --set mode=rl-only    # the same steps without language models")
-    lines.append("rlgpt compare    # all runs side by side")
+    elsewhere = "" if name == summary.run.name else f" --runs {summary.run.path.parent}"
+    lines.append(f"rlgpt compare{elsewhere}    # all runs side by side")
     if any(question.origin != "recorded" for question in state.spent.questions.values()):
         lines.append(f"rlgpt record {name} --to scenarios/{state.task.name}_recorded    # a scenario that replays these answers offline")
     return lines

@@ -220,6 +220,10 @@ def digest(request: TrainingRequested) -> str:
 
 def choose_device(wanted: str, policy: str) -> str:
     """`auto` is the GPU for pictures where there is one; small networks on vectors learn faster on the CPU than across a bus to a GPU."""
+    if wanted.startswith("cuda") and int(wanted.partition(":")[2] or 0) >= torch.cuda.device_count():
+        raise LearningFailed(
+            f"trainer.device is {wanted!r}, and torch finds {torch.cuda.device_count()} CUDA devices here; use auto or cpu", 0
+        )
     if wanted != "auto":
         return wanted
     return "cuda" if policy != "MlpPolicy" and torch.cuda.is_available() else "cpu"

@@ -144,3 +144,18 @@ def test_reader_that_has_seen_enough_is_no_error(rlgpt: Rlgpt):
     assert "slow" in process.stdout.readline()
     process.stdout.close()
     assert process.wait(20) == 141
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("success=obs[0] >", "is not a Python expression"),
+        ("success=speed > 3", "uses 'speed'"),
+        ("success=obs[7] > 3", "IndexError"),
+        ("environment.actions=[left]", "names 1 actions (left), but the action space is Discrete(3)"),
+    ],
+)
+def test_what_only_the_environment_can_tell_is_told_by_check(cli, setting: str, words: str):
+    status, said = cli("check", "mountain_car", "--set", setting)
+    assert status == 2
+    assert words in said

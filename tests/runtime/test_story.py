@@ -201,7 +201,7 @@ def test_summary_and_comparison_state_interval_steps_time_origin_and_what_to_typ
         str(run.path),
     ):
         assert words in text
-    assert report.next_steps(summary)[0].startswith(f"rlgpt tail {run.name}")
+    assert report.next_steps(summary)[0].startswith(f"rlgpt tail {run.path} ")
     out = io.StringIO()
     Console(file=out, width=120).print(report.compare([summary, summary]))
     assert out.getvalue().count("90% [60%, 98%]") == 2
@@ -221,4 +221,4 @@ def test_run_that_did_not_end_says_how_to_go_on(tmp_path: Path):
     story, _ = told(12)
     summary = report.Summary(RunFolder.create(tmp_path, "car"), story, running=False, ended_by="interrupted")
     assert summary.outcome == "interrupted"
-    assert report.next_steps(summary)[0].startswith("rlgpt resume car-1")
+    assert report.next_steps(summary)[0].startswith(f"rlgpt resume {summary.run.path} ")

@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 QUARANTINE = 10
 """Faults after which a skill may not be chosen any more."""
+LOGGED = frozenset((*range(1, 11), *(10**n for n in range(2, 9))))
+"""Which of a choice's faults stand in the log: the first ten, the hundredth, ...; one line each would drown the others."""
 BYSTANDER = "lost with its worker"
 """How the pool's fault begins where an environment only shared a process with a skill that ended it."""
 THREADS = 1
@@ -139,7 +141,8 @@ class Training:
             if faults[i].startswith(BYSTANDER):
                 continue
             self.faults[name] += 1
-            log.warning("decision_failed", choice=name, times=self.faults[name], env_steps=self.model.num_timesteps, why=faults[i])
+            if self.faults[name] in LOGGED:
+                log.warning("decision_failed", choice=name, times=self.faults[name], env_steps=self.model.num_timesteps, why=faults[i])
             if skill >= 0 and self.faults[name] >= QUARANTINE and not self.env.blocked[skill]:
                 self.env.block(skill)
                 log.warning("skill_quarantined", skill=name, faults=self.faults[name], env_steps=self.model.num_timesteps)

@@ -40,6 +40,9 @@ JOIN_S = 30.0
 RETRY_S, LONGEST_RETRY_S = 0.1, 10.0
 """Wait before an event whose handler raised is handed out again: the first one, doubled each time, and the longest."""
 
+SAME_FAILURES = 5
+"""Times one process lets an event fail with the same words before it goes to the dead letters, whatever `max_attempts` allows."""
+
 
 def handles(*types: type[Message]) -> Callable[[H], H]:
     """Mark an async method as the handler of these message types."""
@@ -102,6 +105,7 @@ class Agent:
         self._bus: AsyncBusClient | None = None
         self._requests: dict[int, tuple[Request, ...]] = {}
         self._handling: Handling | None = None
+        self._failures: dict[int, tuple[str, int]] = {}
 
     # ------------------------------------------------------------ for handlers
 
@@ -172,10 +176,18 @@ class Agent:
             raise  # closing the bus gives it to somebody else, or keeps it for our next start
         except Exception as error:
             self.log.exception("handler_failed", seq=delivery.seq, type=delivery.envelope.type, attempt=delivery.attempt)
-            delivery.nack(f"{type(error).__name__}: {error}", delay_s=min(RETRY_S * 2 ** (delivery.attempt - 1), LONGEST_RETRY_S))
+            why = f"{type(error).__name__}: {error}"
+            delay_s = min(RETRY_S * 2 ** (delivery.attempt - 1), LONGEST_RETRY_S)
+            delivery.nack(why, requeue=not self._hopeless(delivery.seq, why), delay_s=delay_s)
         finally:
             structlog.contextvars.unbind_contextvars("cause")
             self._handling = None
+
+    def _hopeless(self, seq: int, why: str) -> bool:
+        """Whether this event has now failed SAME_FAILURES times in a row in the same way: it would fail again."""
+        before, times = self._failures.get(seq, ("", 0))
+        self._failures[seq] = (why, times + 1 if why == before else 1)
+        return self._failures[seq][1] >= SAME_FAILURES
 
 
 @dataclass

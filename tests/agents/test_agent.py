@@ -8,7 +8,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from rlgpt.agents.agent import Agent, Context, handles, run_agent
+from rlgpt.agents.agent import SAME_FAILURES, Agent, Context, handles, run_agent
 from rlgpt.bus.broker import Broker
 from rlgpt.bus.client import BusClient
 from rlgpt.bus.envelope import Envelope, seal
@@ -147,6 +147,19 @@ def test_an_event_whose_handler_keeps_failing_becomes_a_dead_letter_with_the_rea
     message = DeadLettered.model_validate(letter.message())
     assert (message.consumer, message.seq, message.attempts) == ("stumbler", seq, 2)
     assert message.reason == "RuntimeError: cannot do 3"
+
+
+class Patient(Stumbler):
+    role = "patient"
+    max_attempts = 50
+
+
+def test_an_event_that_fails_the_same_way_again_and_again_is_given_up_early(bus: Bus) -> None:
+    patient = Running(bus, Patient, "patient")
+    bus.say(Ping(number=4))
+    (letter,) = bus.wait_for(DeadLettered)
+    patient.stop()
+    assert DeadLettered.model_validate(letter.message()).attempts == SAME_FAILURES
 
 
 class Reader(Agent):

@@ -42,6 +42,21 @@ ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A bundled
 C = TypeVar("C", bound=Callable[..., Any])
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rlgpt {version('rlgpt')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """RL-GPT as independent processes on a message bus. Begin with: rlgpt launch mountain_car"""
+
+
 def main() -> None:
     """The console script."""
     from rlgpt.runtime.cli_bus import dead, keys

@@ -6,6 +6,7 @@ silence. This one walks PyYAML's node tree instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,15 @@ Path = tuple[str | int, ...]
 
 MAX_NODES = 20_000
 MAX_DEPTH = 40
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads `1e5` as YAML 1.2 does, and not, as YAML 1.1, as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -57,7 +67,7 @@ def read(text: str) -> Document:
     """Parse one YAML document. Never raises for its content: what is wrong is in `faults`."""
     document = Document()
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)
@@ -73,7 +83,7 @@ def read(text: str) -> Document:
 
 def scalar(text: str) -> Any:
     """The value of `--set key=TEXT`, as YAML; raises yaml.YAMLError."""
-    return yaml.safe_load(text)
+    return yaml.load(text, Loader=_Loader)  # noqa: S506  a SafeLoader
 
 
 def _place(mark: Any) -> Place:
@@ -83,7 +93,7 @@ def _place(mark: Any) -> Place:
 class _Walk:
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.construct = yaml.SafeLoader("").construct_object
+        self.construct = _Loader("").construct_object
         self.count = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class Filter:
     since: datetime | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "level", self.level.lower())
         if self.level not in LEVELS:
             raise ValueError(f"--level {self.level}: expected one of {', '.join(LEVELS)}")
 
@@ -48,15 +50,25 @@ class Filter:
 
 
 def since(text: str, now: datetime | None = None) -> datetime:
-    """`30s`, `10m`, `2h`, `1d` ago, or a time such as 2026-01-31T12:00 (local unless it says otherwise); raises ValueError."""
+    """`30s`, `10m`, `2h`, `1d` ago; or a time such as 2026-01-31T12:00 or 12:00 (the last one there was), local unless it says otherwise.
+
+    Raises ValueError.
+    """
+    at = now or datetime.now(UTC)
     ago = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
     if ago:
         unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago[2]]
-        return (now or datetime.now(UTC)) - timedelta(**{unit: float(ago[1])})
+        return at - timedelta(**{unit: float(ago[1])})
     try:
+        if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", text.strip()):
+            clock = time_of_day.fromisoformat(text.strip().zfill(8 if text.count(":") == 2 else 5))
+            today = datetime.combine(at.astimezone().date(), clock).astimezone(UTC)
+            return today if today <= at else today - timedelta(days=1)
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except ValueError:
-        raise ValueError(f"--since {text}: expected a time span such as 30s, 10m, 2h, 1d, or a time such as 2026-01-31T12:00:00Z") from None
+        raise ValueError(
+            f"--since {text}: expected a time span such as 30s, 10m, 2h, 1d, or a time such as 12:00 or 2026-01-31T12:00:00Z"
+        ) from None
 
 
 def history(run: RunFolder) -> Iterator[Line]:

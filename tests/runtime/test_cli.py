@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,19 @@ def test_help_imports_neither_pydantic_nor_the_bus():
 def test_check_of_a_good_scenario_says_so(cli):
     status, said = cli("check", "mountain_car", "--set", "mode=rl-only")
     assert (status, said) == (0, "mountain_car/scenario.yaml: good. rl-only, MountainCar-v0 (Discrete actions), models: none asked\n")
+
+
+@pytest.mark.parametrize("value", ["1e5", "1.0e+5", "100_000"])
+def test_whole_numbers_may_be_written_as_powers(cli, value: str):
+    status, said = cli("check", "mountain_car", "--set", "mode=rl-only", "--set", f"trainer.env_steps={value}")
+    assert (status, "good" in said) == (0, True)
+    status, said = cli("check", "mountain_car", "--set", "mode=rl-only", "--set", "trainer.env_steps=1.5e0")
+    assert status == 2
+    assert "expected a valid integer" in said
+
+
+def test_version_is_that_of_the_package(cli):
+    assert cli("--version") == (0, f"rlgpt {metadata.version('rlgpt')}\n")
 
 
 @pytest.mark.parametrize("command", ["check", "launch"])

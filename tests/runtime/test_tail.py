@@ -89,6 +89,19 @@ def test_since_is_a_span_or_a_time(text: str, time: datetime):
     assert tail.since(text, now=T0) == time
 
 
+@pytest.mark.parametrize(
+    ("text", "back"),
+    [("12:00", timedelta(0)), ("9:30", timedelta(hours=2, minutes=30)), ("12:00:01", timedelta(hours=23, minutes=59, seconds=59))],
+)
+def test_since_a_time_of_day_is_the_last_one_there_was(text: str, back: timedelta):
+    noon = datetime(2026, 1, 31, 12).astimezone(UTC)  # a local time, as a user types it
+    assert tail.since(text, now=noon) == noon - back
+
+
+def test_level_may_be_written_as_the_log_files_of_others_do():
+    assert tail.Filter(level="ERROR").level == "error"
+
+
 def test_since_that_is_neither_is_refused_with_examples():
     with pytest.raises(ValueError, match=r"--since yesterday: expected .*10m"):
         tail.since("yesterday")

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from rlgpt.bus.calls import Call
 from rlgpt.bus.client import ASK_S, BusClient, DeadLetter
 from rlgpt.bus.envelope import Envelope
 from rlgpt.bus.errors import PublishTimeout
-from rlgpt.bus.session import Call
 from rlgpt.bus.subscription import Delivery, Event, Subscription, Watch
 
 if TYPE_CHECKING:

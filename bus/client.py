@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
+from rlgpt.bus.calls import Asked, Call
 from rlgpt.bus.codec import MAX_EVENTS, encode
 from rlgpt.bus.envelope import Envelope
 from rlgpt.bus.errors import (
@@ -25,7 +26,7 @@ from rlgpt.bus.errors import (
 from rlgpt.bus.inbox import Inbox
 from rlgpt.bus.link import Link
 from rlgpt.bus.messages import DeadLettered
-from rlgpt.bus.session import Asked, Call, Session
+from rlgpt.bus.session import Session
 from rlgpt.bus.subscription import Delivery, Event, Subscription, Watch
 
 if TYPE_CHECKING:
@@ -145,7 +146,9 @@ class BusClient:
                 if session.unacknowledged >= self._window or session.fatal:
                     self._wait_for_room(timeout_s)
                 session.publish_nowait(raw)
-        self._link.wake()
+            leaving = session.is_worth_sending()
+        if leaving:
+            self._link.wake()
 
     def flush(self, timeout_s: float = 30.0) -> None:
         """Wait until everything handed over is acknowledged. Raises PublishTimeout, or what went wrong in the background."""

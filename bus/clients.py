@@ -53,9 +53,14 @@ class Clients:
         for row in rows:  # those who were here have as long as a heartbeat may be missed to come back
             self._named[row.name].present = row.present
         self._at: dict[bytes, Client] = {}
+        self._was_at: dict[bytes, Client] = {}  # connections that are gone, whose last words may still be on their way
 
     def at(self, peer: bytes) -> Client | None:
         return self._at.get(peer)
+
+    def parting(self, peer: bytes) -> Client | None:
+        """The client of a connection that is gone, unless it has come back over another."""
+        return self._was_at.get(peer)
 
     def named(self, name: str) -> Client | None:
         return self._named.get(name)
@@ -182,6 +187,7 @@ class Clients:
         """The connection is gone. What the client holds stays its own until heartbeats are missing."""
         if client := self._at.get(peer):
             self._detach(client)
+            self._was_at[peer] = client
 
     def choked(self, peer: bytes, now: float) -> None:
         """It does not read what it is sent, although credit bounds that: nothing more can be done for it."""
@@ -220,6 +226,8 @@ class Clients:
         if client.peer is not None:
             self._at.pop(client.peer, None)
         client.peer = None
+        for peer in [peer for peer, other in self._was_at.items() if other is client]:
+            del self._was_at[peer]
         for sub, member in client.members.items():
             self._core.consumers[client.consumes[sub]].leave(member)
         for watcher in client.watchers.values():

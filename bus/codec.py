@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgpack
+import msgspec
 
 from rlgpt.bus.envelope import CONTENT_TYPE, SPEC_VERSION, Envelope
 from rlgpt.bus.envelope import pack as pack_event
@@ -22,7 +23,6 @@ MAX_ENVELOPE = MAX_FRAME - 4096  # leaves room for the frame around it
 MAX_EVENTS = 1024  # envelopes in one frame
 MAX_INT = 2**53  # integers every language's number type holds, well inside SQLite's
 MAX_LEASES = 65_536
-OPTIONAL = ("time", "subject", "correlationid", "causationid", "traceparent")
 
 Frame = dict[str, Any]
 Check = tuple[Callable[[Any], bool], str]
@@ -44,6 +44,10 @@ def _is_text(value: Any) -> bool:
     return type(value) is str and len(value) <= 65_536
 
 
+def _are_numbers(value: Any) -> bool:
+    return type(value) is list and (not value or (set(map(type, value)) == {int} and min(value) >= 0 and max(value) < MAX_INT))
+
+
 def _is_leases(value: Any) -> bool:
     return type(value) is list and all(type(lease) is list and len(lease) == 2 and all(map(_is_number, lease)) for lease in value)
 
@@ -57,10 +61,11 @@ SECONDS: Check = (_is_seconds, "seconds, 0 or more")
 NAME: Check = (is_name, "a printable string of 1 to 256 characters")
 TEXT: Check = (_is_text, "a string of at most 65536 characters")
 FLAG: Check = ((lambda value: type(value) is bool), "true or false")
+NUMBERS: Check = (_are_numbers, "a list of integers in 0..2**53-1")
 LEASES: Check = (_is_leases, "a list of [seq, attempt]")
 TOPICS: Check = ((lambda value: type(value) is list and 0 < len(value) <= 256 and all(map(is_name, value))), "a list of 1 to 256 topics")
 EVENTS: Check = (
-    (lambda value: type(value) is list and 0 < len(value) <= MAX_EVENTS and all(type(raw) is bytes for raw in value)),
+    (lambda value: type(value) is list and 0 < len(value) <= MAX_EVENTS and set(map(type, value)) == {bytes}),
     f"a list of 1 to {MAX_EVENTS} envelopes (bin)",
 )
 LEASE: Check = (
@@ -101,7 +106,7 @@ FROM_CLIENT: dict[str, dict[str, Check]] = {
     "sub": SUB_FIELDS,
     "unsub": {"sub": NUMBER},
     "pub": {"n": NUMBER, "events": EVENTS, "lease": _optional(LEASE)},
-    "ack": {"n": NUMBER, "sub": NUMBER, "acks": LEASES},
+    "ack": {"n": NUMBER, "sub": NUMBER, "attempt": NUMBER, "seqs": NUMBERS},
     "seen": {"sub": NUMBER, "seq": NUMBER},
     "nack": {"n": NUMBER, "sub": NUMBER, "seq": NUMBER, "attempt": NUMBER, "reason": TEXT, "requeue": FLAG, "delay_s": SECONDS},
     "touch": {"sub": NUMBER, "leases": LEASES},
@@ -111,9 +116,37 @@ FROM_CLIENT: dict[str, dict[str, Check]] = {
     "bye": {},
 }
 
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class Attributes(msgspec.Struct, gc=False):
+    """What a broker reads of an envelope. `data` stays where it is; of the optional attributes only the type is looked at."""
+
+    id: Name
+    source: Name
+    type: Name
+    topic: Name
+    specversion: Literal["1.0"]
+    datacontenttype: Literal["application/msgpack"]
+    data: memoryview
+    time: str = ""
+    subject: str = ""
+    correlationid: str = ""
+    causationid: str = ""
+    traceparent: str = ""
+
+
+_read_attributes = msgspec.msgpack.Decoder(Attributes).decode
+_read_envelope = msgspec.msgpack.Decoder(Envelope).decode
+_UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError, MemoryError)  # ValueError: no UTF-8
+
+# What is the same in every envelope: put before the others as bytes. A map's first byte is 0x80 + the number of its pairs.
+_FIXED = pack_event({"specversion": SPEC_VERSION, "datacontenttype": CONTENT_TYPE})
+_HEADS = {0x80 + pairs: bytes([_FIXED[0] + pairs]) + _FIXED[1:] for pairs in range(14)}
+
 # A 5-byte header may claim four billion elements: msgpack would allocate the list before it finds them missing.
 _unpack_frame = {"raw": False, "strict_map_key": True, "max_array_len": MAX_LEASES, "max_map_len": 64, "max_ext_len": 0}
-_unpack_envelope = {"raw": False, "strict_map_key": True, "max_array_len": 64, "max_map_len": 64, "max_ext_len": 0}
 
 
 def pack(frame: Frame) -> bytes:
@@ -156,26 +189,8 @@ def _check(frame: Frame, fields: dict[str, Check]) -> None:
 
 def encode(envelope: Envelope) -> bytes:
     """An envelope as CloudEvents attributes; optional ones are left out where empty. Raises Malformed if it is larger than MAX_ENVELOPE."""
-    fields: dict[str, Any] = {
-        "specversion": SPEC_VERSION,
-        "id": envelope.id,
-        "source": envelope.source,
-        "type": envelope.type,
-        "datacontenttype": CONTENT_TYPE,
-        "topic": envelope.topic,
-    }
-    if envelope.time:
-        fields["time"] = envelope.time
-    if envelope.subject:
-        fields["subject"] = envelope.subject
-    if envelope.correlationid:
-        fields["correlationid"] = envelope.correlationid
-    if envelope.causationid:
-        fields["causationid"] = envelope.causationid
-    if envelope.traceparent:
-        fields["traceparent"] = envelope.traceparent
-    fields["data"] = envelope.data
-    data = pack_event(fields)
+    fields = pack_event(envelope)
+    data = _HEADS[fields[0]] + fields[1:]
     if len(data) > MAX_ENVELOPE:
         raise Malformed(
             f"event {envelope.id} ({envelope.type}) is {len(data)} bytes, more than the {MAX_ENVELOPE} a frame holds; "
@@ -184,48 +199,39 @@ def encode(envelope: Envelope) -> bytes:
     return data
 
 
-def attributes(raw: bytes) -> dict[str, Any]:
-    """The attributes of an encoded envelope, `data` left as bytes; raises Malformed. What the broker looks at."""
-    fields = _map(raw, _unpack_envelope, "envelope")
-    get = fields.get
-    for name in ("id", "source", "type", "topic"):
-        value = get(name)
-        if not (type(value) is str and 0 < len(value) <= 256 and value.isprintable()):  # `is_name`, in line: this runs for every event
-            raise Malformed(f"envelope: {name} must be {NAME[1]}, not {_show(value)}")
-    if "*" in fields["topic"]:
-        raise Malformed(f"envelope {fields['id']}: the topic {fields['topic']!r} is a pattern, which only a subscription may have")
-    if type(get("data")) is not bytes:
-        raise Malformed(f"envelope {fields['id']}: data must be bin, not {_show(get('data'))}")
-    if get("specversion") != SPEC_VERSION or get("datacontenttype") != CONTENT_TYPE:
-        raise Malformed(
-            f"envelope {fields['id']}: specversion must be {SPEC_VERSION!r} and datacontenttype {CONTENT_TYPE!r}, "
-            f"not {_show(get('specversion'))} and {_show(get('datacontenttype'))}"
-        )
-    for name in OPTIONAL:
-        if name in fields and type(fields[name]) is not str:
-            raise Malformed(f"envelope {fields['id']}: {name} must be a string, not {_show(fields[name])}")
-    return fields
+def attributes(raw: bytes) -> Attributes:
+    """The attributes of an encoded envelope that a broker looks at, checked; raises Malformed."""
+    try:
+        found: Attributes = _read_attributes(raw)
+    except _UNREADABLE as error:
+        raise Malformed(f"envelope of {len(raw)} bytes: {type(error).__name__} {error}"[:300]) from None
+    if not (found.id.isprintable() and found.source.isprintable() and found.type.isprintable() and found.topic.isprintable()):
+        names = [name[:64] for name in (found.id, found.source, found.type, found.topic)]
+        raise Malformed(f"envelope: id, source, type and topic must be printable, not {names}")
+    pairs = (
+        7 + (found.time != "") + (found.subject != "") + (found.correlationid != "") + (found.causationid != "") + (found.traceparent != "")
+    )
+    if raw[0] != 0x80 + pairs:  # the map has others, which were skipped
+        _check_others(raw)
+    if "*" in found.topic:
+        raise Malformed(f"envelope {found.id}: the topic {found.topic!r} is a pattern, which only a subscription may have")
+    return found
+
+
+def _check_others(raw: bytes) -> None:
+    """Attributes of a newer version are let in unless they nest: how deep a reader can follow depends on its own stack."""
+    nested = [name for name, value in _map(raw, _unpack_frame, "envelope").items() if type(value) in (dict, list)]
+    if nested:
+        raise Malformed(f"envelope: the attribute {nested[0][:64]!r} must be a plain value, as CloudEvents demands, not a map or a list")
 
 
 def decode(raw: bytes) -> Envelope:
     """The envelope of its bytes, which a broker has checked; attributes this version does not know are ignored. Raises Malformed."""
-    fields = _map(raw, _unpack_envelope, "envelope")
-    get = fields.get
     try:
-        return Envelope(
-            fields["id"],
-            fields["source"],
-            fields["type"],
-            fields["topic"],
-            fields["data"],
-            get("time", ""),
-            get("subject", ""),
-            get("correlationid", ""),
-            get("causationid", ""),
-            get("traceparent", ""),
-        )
-    except KeyError as missing:
-        raise Malformed(f"envelope without {missing}") from None
+        envelope: Envelope = _read_envelope(raw)
+    except _UNREADABLE as error:
+        raise Malformed(f"envelope of {len(raw)} bytes: {type(error).__name__} {error}"[:300]) from None
+    return envelope
 
 
 def _map(data: bytes, limits: dict[str, Any], what: str) -> dict[str, Any]:

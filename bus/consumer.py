@@ -7,13 +7,17 @@ An event up to `position` that is not in `open` is settled, or was not for this 
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import itemgetter
+from typing import NamedTuple
 
 from rlgpt.bus.journal import ConsumerRow, OpenEntry
+from rlgpt.bus.segments import Row
 
+_lease = itemgetter(1)
 MAX_CREDIT = 4096
 IN_FLIGHT_BYTES = 8 * 1024 * 1024  # a member is given no more than this at a time, but always one event
 
@@ -41,9 +45,8 @@ def covers(pattern: str, topic: str) -> bool:
     return pattern.endswith(".*") and topic.startswith(pattern[:-1]) and topic != "*"
 
 
-@dataclass(slots=True)
-class Lease:
-    """An unsettled event.
+class Lease(NamedTuple):
+    """An unsettled event. Never changed, only replaced: events that were handed out together share one.
 
     attempt   times it was handed out; the number that fences late results
     failures  attempts charged against `max_attempts`: refused (nack), overdue, or in hand when its process died
@@ -60,9 +63,11 @@ class Lease:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What one turn delivers to one subscription: [seq, attempt, envelope] each."""
+    """What one turn delivers to one subscription and has not sent yet; all of one attempt."""
 
-    events: list[list[Any]] = field(default_factory=list)
+    attempt: int = 0
+    seqs: list[int] = field(default_factory=list)
+    events: list[bytes] = field(default_factory=list)
     size: int = 0
 
 
@@ -85,6 +90,11 @@ class Member:
     def take(self, seq: int, attempt: int, size: int) -> None:
         self.in_flight[seq, attempt] = size
         self.size += size
+
+    def take_all(self, rows: Sequence[Row], attempt: int) -> None:
+        sizes = [len(row[2]) for row in rows]
+        self.in_flight.update(zip([(row[0], attempt) for row in rows], sizes, strict=True))
+        self.size += sum(sizes)
 
     def answer(self, seq: int, attempt: int) -> None:
         self.size -= self.in_flight.pop((seq, attempt), 0)
@@ -128,9 +138,12 @@ class Consumer:
 
     def row(self) -> ConsumerRow:
         held: dict[str, list[OpenEntry]] = {}
-        for seq, lease in self.open.items():
-            plain = lease.attempt == 1 and not lease.failures
-            held.setdefault(lease.owner, []).append(seq if plain else [seq, lease.attempt, lease.failures])
+        for lease, entries in itertools.groupby(self.open.items(), _lease):
+            mine = held.setdefault(lease.owner, [])
+            if lease.attempt == 1 and not lease.failures:
+                mine += [seq for seq, _ in entries]
+            else:
+                mine += [[seq, lease.attempt, lease.failures] for seq, _ in entries]
         return ConsumerRow(self.name, self.topics.patterns, self.position, self.max_attempts, held)
 
     # ---------------------------------------------------------------- members
@@ -170,16 +183,19 @@ class Consumer:
 
     def hand_out(self, seq: int, size: int, member: Member, now: float) -> int:
         """Lease an event to a member; returns the attempt's number."""
-        lease = self.open.get(seq)
-        if lease is None:
-            lease = self.open[seq] = Lease(0, 0, "")
-        lease.attempt += 1
-        lease.owner = member.client
-        lease.lost_by = ""
-        lease.deadline = None if member.touch_s is None else now + member.touch_s
-        member.take(seq, lease.attempt, size)
+        before = self.open.get(seq)
+        attempt, failures = (before.attempt + 1, before.failures) if before else (1, 0)
+        self.open[seq] = Lease(attempt, failures, member.client, None if member.touch_s is None else now + member.touch_s)
+        member.take(seq, attempt, size)
         self.dirty = True
-        return lease.attempt
+        return attempt
+
+    def hand_out_first(self, rows: Sequence[Row], member: Member, now: float) -> None:
+        """Lease events that nobody had before to a member: their first attempt."""
+        lease = Lease(1, 0, member.client, None if member.touch_s is None else now + member.touch_s)
+        self.open.update(dict.fromkeys([row[0] for row in rows], lease))
+        member.take_all(rows, 1)
+        self.dirty = True
 
     def is_current(self, seq: int, attempt: int, client: str) -> bool:
         lease = self.open.get(seq)
@@ -190,21 +206,32 @@ class Consumer:
         self.open.pop(seq, None)
         self.dirty = True
 
+    def acknowledge(self, seqs: Iterable[int], attempt: int, member: Member) -> None:
+        """Handled, as far as this is still the member's attempt; its credit is returned in any case."""
+        leases, in_flight, client = self.open, member.in_flight, member.client
+        size = 0
+        for seq in seqs:
+            size += in_flight.pop((seq, attempt), 0)
+            lease = leases.get(seq)
+            if lease is not None and lease.attempt == attempt and lease.owner == client:
+                del leases[seq]
+        member.size -= size
+        self.dirty = True
+
     def touch(self, seq: int, member: Member, now: float) -> None:
         if member.touch_s is not None:
-            self.open[seq].deadline = now + member.touch_s
+            self.open[seq] = self.open[seq]._replace(deadline=now + member.touch_s)
 
     def give_back(
         self, seq: int, now: float, *, reason: str = "", charge: bool, delay_s: float = 0.0, final: bool = False
     ) -> Failed | None:
         """Take an event from its owner, to be handed out again; or, its attempts spent, returns it as failed and settled."""
         lease = self.open[seq]
+        lease = self.open[seq] = lease._replace(failures=lease.failures + charge, owner="", deadline=None)
         self.dirty = True
-        lease.failures += charge
         if final or (charge and lease.failures >= self.max_attempts):
             del self.open[seq]
             return Failed(seq, lease.attempt, lease.failures, reason)
-        lease.owner, lease.deadline = "", None
         heapq.heappush(self._waiting, (now + delay_s if delay_s else 0.0, seq))
         return None
 
@@ -215,7 +242,7 @@ class Consumer:
         lease = self.open.get(seq)
         if lease is None or lease.attempt != attempt or lease.owner or lease.lost_by != client:
             return False
-        lease.owner, lease.lost_by = client, ""
+        self.open[seq] = lease._replace(owner=client, lost_by="")
         self.dirty = True
         return True
 
@@ -236,7 +263,7 @@ class Consumer:
             if gone:
                 failed.append(gone)
             elif lost:
-                self.open[seq].lost_by = client
+                self.open[seq] = self.open[seq]._replace(lost_by=client)
         return failed
 
     def overdue(self, now: float) -> list[int]:
@@ -244,9 +271,9 @@ class Consumer:
 
     def postpone(self, gap: float) -> None:
         """Time the broker itself was not running is nobody's fault."""
-        for lease in self.open.values():
+        for seq, lease in self.open.items():
             if lease.deadline is not None:
-                lease.deadline += gap
+                self.open[seq] = lease._replace(deadline=lease.deadline + gap)
 
     def put_back(self, seq: int, attempt: int) -> None:
         """A dead letter gets another life; attempts are counted on, so that results of earlier ones stay fenced off."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from rlgpt.bus.clients import Client, Clients
-from rlgpt.bus.codec import MAX_ENVELOPE, Frame, attributes, encode, unpack_from_client
+from rlgpt.bus.codec import MAX_ENVELOPE, Attributes, Frame, attributes, encode, unpack_from_client
 from rlgpt.bus.consumer import Consumer, Failed
 from rlgpt.bus.envelope import fresh_ids, seal
 from rlgpt.bus.errors import Malformed
@@ -73,6 +73,9 @@ class Core:
             self.out.send(peer, {"op": "error", "code": "malformed", "why": str(error)})
             return
         client = self.clients.at(peer)
+        if client is None and frame["op"] == "bye":
+            # A process that ends closes its socket behind its goodbye: an answer to it may meet the closed connection first.
+            client = self.clients.parting(peer)
         try:
             if frame["op"] == "hello":
                 self.clients.hello(peer, frame, user, now)
@@ -122,47 +125,39 @@ class Core:
             consumer = self.consumers.get(name)
             if consumer is None or not consumer.is_current(seq, attempt, client.name):
                 raise Refusal("stale", f"{client.name} does not hold attempt {attempt} of event {seq} of {name!r} (any more)")
+        allowed: set[tuple[str, str]] = set()
         refused: list[list[Any]] = []
-        accepted: list[dict[str, Any] | None] = []
+        ids, topics, raws = [], [], []
         for index, raw in enumerate(frame["events"]):
             try:
-                accepted.append(self._checked(client, raw))
+                if len(raw) > MAX_ENVELOPE:
+                    raise Refusal("too_large", f"an event of {len(raw)} bytes; the limit is {MAX_ENVELOPE}")
+                event = attributes(raw)
+                if (event.source, event.topic) not in allowed:
+                    self._permit(client, event)
+                    allowed.add((event.source, event.topic))
             except Malformed as error:
                 refused.append([index, "malformed", str(error)])
-                accepted.append(None)
             except Refusal as refusal:
                 refused.append([index, refusal.code, str(refusal)])
-                accepted.append(None)
-        known = self.log.known([fields["id"] for fields in accepted if fields])
-        seqs: list[int | None] = []
-        for fields, raw in zip(accepted, frame["events"], strict=True):
-            if fields is None:
-                seqs.append(None)
-                continue
-            seq = known.get(fields["id"])
-            if seq is None:
-                seq = known[fields["id"]] = self._append(fields["id"], fields["topic"], raw)
-            seqs.append(seq)
+            else:
+                ids.append(event.id)
+                topics.append(event.topic)
+                raws.append(raw)
+        seqs: list[int | None] = [*self.log.append(ids, topics, raws, self.out.changes)] if ids else []
+        for index, _, _ in refused:  # in ascending order
+            seqs.insert(index, None)
         self.out.send(client.peer, {"op": "puback", "n": frame["n"], "seqs": seqs, "refused": refused})
 
-    def _checked(self, client: Client, raw: bytes) -> dict[str, Any]:
-        if len(raw) > MAX_ENVELOPE:
-            raise Refusal("too_large", f"an event of {len(raw)} bytes; the limit is {MAX_ENVELOPE}")
-        fields = attributes(raw)
-        why = self.gate.publish(client.user, client.name, fields["source"], fields["topic"])
+    def _permit(self, client: Client, event: Attributes) -> None:
+        why = self.gate.publish(client.user, client.name, event.source, event.topic)
         if why:
             raise Refusal("forbidden", why)
-        return fields
-
-    def _append(self, id: str, topic: str, raw: bytes) -> int:
-        seq = self.log.append(id, topic, raw)
-        self.out.changes.events.append((seq, id, topic, raw))
-        return seq
 
     def announce(self, message: Message) -> None:
         """Publish something of the broker's own."""
         envelope = seal(message, id=next(self._ids), source=BROKER)
-        self._append(envelope.id, envelope.topic, encode(envelope))
+        self.log.append([envelope.id], [envelope.topic], [encode(envelope)], self.out.changes)
 
     # ---------------------------------------------------------------- answers of consumers
 
@@ -171,11 +166,7 @@ class Core:
         member = client.members.get(frame["sub"])
         if member is None:
             return
-        consumer = self.consumers[client.consumes[frame["sub"]]]
-        for seq, attempt in frame["acks"]:
-            member.answer(seq, attempt)
-            if consumer.is_current(seq, attempt, client.name):
-                consumer.settle(seq)
+        self.consumers[client.consumes[frame["sub"]]].acknowledge(frame["seqs"], frame["attempt"], member)
 
     def _refuse(self, client: Client, frame: Frame, now: float) -> None:
         client.answered.append(frame["n"])
@@ -237,15 +228,15 @@ class Core:
             self.out.changes.dead.append(row)
             self.out.notes.append(("dead_lettered", {"consumer": consumer.name, "seq": letter.seq, "reason": letter.reason}))
             event = self.log.get(letter.seq)
-            fields = attributes(event[2]) if event else {"id": "", "type": ""}
+            id, kind = (found.id, found.type) if event and (found := attributes(event[2])) else ("", "")
             # A consumer that fails on everything would otherwise be fed with its own failures for ever.
-            if fields["type"] != DeadLettered.TYPE:
+            if kind != DeadLettered.TYPE:
                 self.announce(
                     DeadLettered(
                         consumer=consumer.name,
                         seq=letter.seq,
-                        id=fields["id"],
-                        type=fields["type"],
+                        id=id,
+                        type=kind,
                         attempts=letter.failures,
                         reason=letter.reason,
                     )

@@ -10,42 +10,23 @@ import functools
 import itertools
 import re
 import secrets
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-import msgpack
+import msgspec
 
 from rlgpt.bus.messages import Message, message_class
 
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = "application/msgpack"
-KEPT_BYTES = 256 * 1024  # a packer that had to grow beyond this is not kept
+
+pack = msgspec.msgpack.Encoder().encode
+unpack = msgspec.msgpack.Decoder().decode
 
 
-class _Packer(threading.local):
-    """`msgpack.packb` makes a packer, with a buffer of 256 KB, for every call; an event of 1 KB packs in half the time without."""
-
-    def __init__(self) -> None:
-        self._kept: msgpack.Packer | None = None
-
-    def pack(self, value: Any) -> bytes:
-        packer, self._kept = self._kept or msgpack.Packer(use_bin_type=True), None  # one that failed half-way is not used again
-        data: bytes = packer.pack(value)
-        if len(data) <= KEPT_BYTES:
-            self._kept = packer
-        return data
-
-
-pack = _Packer().pack
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """One event of the log.
+class Envelope(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """One event of the log. A msgspec struct: it is made, written and read for every event, in a tenth of a dataclass's time.
 
     id             unique in the log; a repeat is the same event. `<incarnation>-<counter>`, or derived from an input (see `derived_id`)
     source         name of the process that published it
@@ -71,7 +52,13 @@ class Envelope:
 
     def message(self) -> Message:
         """The typed body. Raises UnknownMessage, or pydantic.ValidationError naming the field and its value."""
-        return message_class(self.type).model_validate(msgpack.unpackb(self.data, strict_map_key=True))
+        kind = message_class(self.type)
+        try:
+            body = unpack(self.data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):  # no msgpack, or no UTF-8 in it
+            body = self.data  # which no message class takes for its fields
+        message: Message = kind.__pydantic_validator__.validate_python(body)  # `model_validate` less its many arguments
+        return message
 
 
 def now() -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rlgpt.bus.consumer import IN_FLIGHT_BYTES, Batch, Consumer, Member, Topics
-from rlgpt.bus.journal import Row
 from rlgpt.bus.log import Log
+from rlgpt.bus.segments import Row
 from rlgpt.bus.turn import Outcome
 
 if TYPE_CHECKING:
     from rlgpt.bus.clients import Client
 
 PAGES = 8  # of the log, for one consumer in one turn: a late joiner must not hold up the others
-BATCH_EVENTS, BATCH_BYTES = 256, 256 * 1024  # of one deliver frame
+BATCH_EVENTS, BATCH_BYTES = 256, 512 * 1024  # of one deliver frame
 
 
 @dataclass(slots=True, eq=False)
@@ -31,8 +32,16 @@ class Watcher:
     size: int = 0
     batch: Batch = field(default_factory=Batch)
 
+    @property
+    def in_flight(self) -> Sized:
+        return self.unseen
+
     def is_free(self) -> bool:
         return len(self.unseen) < self.credit and (self.size < IN_FLIGHT_BYTES or not self.unseen)
+
+    def take_all(self, rows: Sequence[Row]) -> None:
+        self.unseen.extend((row[0], len(row[2])) for row in rows)
+        self.size += sum(len(row[2]) for row in rows)
 
 
 class Feeds:
@@ -75,19 +84,35 @@ class Feeds:
             rows = self._log.after(consumer.position, limit)
             if not rows:
                 return False
-            for row in rows:
-                if consumer.topics.match(row[1]) and not self._hand_out(consumer, row, now, out):
-                    return False
-                consumer.position = row[0]
+            wanted = _matching(rows, consumer.topics)
+            given = self._hand_out_first(consumer, wanted, now, out)
+            if given < len(wanted):
+                consumer.position = wanted[given][0] - 1
+                return False
+            consumer.position = rows[-1][0]
             limit *= 2
         return True
+
+    def _hand_out_first(self, consumer: Consumer, rows: Sequence[Row], now: float, out: Outcome) -> int:
+        """Hand out events that nobody had before, as far as there is credit; returns how many."""
+        if len(consumer.members) == 1:
+            member = consumer.members[0]
+            given = _affordable(rows, member)
+            if given:
+                consumer.hand_out_first(given, member, now)
+                self._add(member.peer, member, given, 1, out)
+            return len(given)
+        for number, row in enumerate(rows):
+            if not self._hand_out(consumer, row, now, out):
+                return number
+        return len(rows)
 
     def _hand_out(self, consumer: Consumer, row: Row, now: float, out: Outcome) -> bool:
         member = consumer.next_member()
         if member is None:
             return False
         attempt = consumer.hand_out(row[0], len(row[2]), member, now)
-        self._add(member.peer, member, row, attempt, out)
+        self._add(member.peer, member, (row,), attempt, out)
         return True
 
     def _show(self, watcher: Watcher, out: Outcome) -> bool:
@@ -98,27 +123,56 @@ class Feeds:
             rows = self._log.after(watcher.position, limit)
             if not rows:
                 return False
-            for row in rows:
-                if watcher.topics.match(row[1]):
-                    if not watcher.is_free():
-                        return False
-                    watcher.unseen.append((row[0], len(row[2])))
-                    watcher.size += len(row[2])
-                    self._add(watcher.client.peer, watcher, row, 0, out)
-                watcher.position = row[0]
+            wanted = _matching(rows, watcher.topics)
+            given = _affordable(wanted, watcher)
+            if given:
+                watcher.take_all(given)
+                self._add(watcher.client.peer, watcher, given, 0, out)
+            if len(given) < len(wanted):
+                watcher.position = wanted[len(given)][0] - 1
+                return False
+            watcher.position = rows[-1][0]
             limit *= 2
         return True
 
-    def _add(self, peer: bytes, to: Member | Watcher, row: Row, attempt: int, out: Outcome) -> None:
+    def _add(self, peer: bytes, to: Member | Watcher, rows: Sequence[Row], attempt: int, out: Outcome) -> None:
+        size = sum([len(row[2]) for row in rows])
+        if len(rows) > 1 and (len(rows) > BATCH_EVENTS or size > BATCH_BYTES):
+            half = len(rows) // 2
+            self._add(peer, to, rows[:half], attempt, out)
+            self._add(peer, to, rows[half:], attempt, out)
+            return
         batch = to.batch
-        if not batch.events:
-            self._batches.append((peer, to))
-        elif len(batch.events) >= BATCH_EVENTS or batch.size + len(row[2]) > BATCH_BYTES:
+        full = len(batch.seqs) + len(rows) > BATCH_EVENTS or batch.size + size > BATCH_BYTES
+        if batch.seqs and (full or batch.attempt != attempt):
             _send(peer, to, out)
-        batch.events.append([row[0], attempt, row[2]])
-        batch.size += len(row[2])
+        elif not batch.seqs:
+            self._batches.append((peer, to))
+        batch.attempt = attempt
+        batch.seqs += [row[0] for row in rows]
+        batch.events += [row[2] for row in rows]
+        batch.size += size
+
+
+def _matching(rows: list[Row], topics: Topics) -> list[Row]:
+    match = {topic: topics.match(topic) for topic in {row[1] for row in rows}}
+    return rows if all(match.values()) else [row for row in rows if match[row[1]]]
+
+
+def _affordable(rows: Sequence[Row], to: Member | Watcher) -> Sequence[Row]:
+    """As many of them, from the first on, as there is credit for."""
+    rows = rows[: max(0, to.credit - len(to.in_flight))]
+    size = to.size
+    if size + sum([len(row[2]) for row in rows]) <= IN_FLIGHT_BYTES:
+        return rows
+    for number, row in enumerate(rows):
+        if size >= IN_FLIGHT_BYTES and (number or to.in_flight):
+            return rows[:number]
+        size += len(row[2])
+    return rows
 
 
 def _send(peer: bytes, to: Member | Watcher, out: Outcome) -> None:
-    out.send(peer, {"op": "deliver", "sub": to.sub, "events": to.batch.events})
-    to.batch.events, to.batch.size = [], 0
+    batch = to.batch
+    out.send(peer, {"op": "deliver", "sub": to.sub, "attempt": batch.attempt, "seqs": batch.seqs, "events": batch.events})
+    batch.seqs, batch.events, batch.size = [], [], 0

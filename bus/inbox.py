@@ -5,15 +5,16 @@ Credit bounds it: the broker sends no more than `credit` events that were not an
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from rlgpt.bus.codec import Frame
 from rlgpt.bus.errors import BusError
 
 Key = tuple[int, int]  # seq, attempt
+Item = tuple[int, int, bytes]  # seq, attempt, envelope
 
 
 class Inbox:
@@ -35,11 +36,12 @@ class Inbox:
         self.start, self.max_attempts, self.touch_s = start, max_attempts, touch_s
         self.ready = False  # the broker has confirmed it
         self.error: BusError | None = None
-        self.queue: deque[list[Any]] = deque()  # [seq, attempt, envelope]
+        self.queue: deque[Item] = deque()
         self.acks: deque[Key] = deque()
         self.arrived = threading.Condition(lock)
         self.on_arrival: Callable[[], None] | None = None  # of the asyncio face; called by the I/O thread
         self.stale: set[Key] = set()
+        self.unconfirmed = 0  # frames with answers on their way
         self._held: set[Key] = set()
         self._touches: set[Key] = set()
         self._last = 0  # newest event a watch was sent
@@ -59,15 +61,19 @@ class Inbox:
             "holds": [list(key) for key in sorted(self._held)],
         }
 
-    def put(self, events: Iterable[list[Any]]) -> None:
+    def put(self, attempt: int, seqs: Sequence[int], events: Sequence[bytes]) -> None:
+        fresh = list(zip(seqs, itertools.repeat(attempt), events, strict=False))
         if self.consumer is None:
-            fresh = [event for event in events if event[0] > self._last]
-            self._last = max(self._last, *(event[0] for event in fresh), 0)
+            if seqs and seqs[0] <= self._last:
+                fresh = [event for event in fresh if event[0] > self._last]
+            self._last = max(self._last, *seqs, 0)
         else:
-            fresh = [event for event in events if (event[0], event[1]) not in self._held]
-            for seq, attempt, _ in fresh:
-                self._held.add((seq, attempt))
-                for earlier in range(1, attempt):  # handed to us again because an answer crossed with a hello: begin it once
+            keys = [(seq, attempt) for seq in seqs]
+            if not self._held.isdisjoint(keys):
+                fresh = [event for event in fresh if (event[0], attempt) not in self._held]
+            self._held.update(keys)
+            for earlier in range(1, attempt):  # handed to us again because an answer crossed with a hello: begin it once
+                for seq, _, _ in fresh:
                     self.mark_stale((seq, earlier))
         self.queue.extend(fresh)
         self._notify()
@@ -83,13 +89,20 @@ class Inbox:
 
     # ---------------------------------------------------------------- answers
 
-    def take_acks(self) -> list[Key]:
-        acks = []
+    def is_worth_telling(self) -> bool:
+        """Whether acknowledgements should leave now: they gather while others are on their way to being confirmed."""
+        return not self.unconfirmed or len(self.acks) * 4 >= self.credit
+
+    def take_acks(self) -> list[tuple[int, list[int]]]:
+        """What was acknowledged, by attempt."""
+        acks: dict[int, list[int]] = {}
         while self.acks:
-            acks.append(self.acks.popleft())
-        return acks
+            seq, attempt = self.acks.popleft()
+            acks.setdefault(attempt, []).append(seq)
+        return list(acks.items())
 
     def confirmed(self, keys: Iterable[Key]) -> None:
+        self.unconfirmed -= 1
         self._held.difference_update(keys)
         if self.stale:
             self.stale.difference_update(keys)

@@ -1,6 +1,7 @@
 """What is on disk: one SQLite file, one transaction a turn.
 
-    events     the log itself: seq, id, topic, body (the envelope's bytes as published)
+    segments   the log itself: the number of the first event, how many, and the events (see `segments`)
+    ids        which ids it has, as runs: ids `prefix` + `first`, `first` + 1, ... are the `count` events from `seq` on (see `ids`)
     consumers  a named consumer: its topics, `position` (every event up to it has been looked at) and `open`, the events up to `position`
                that are not settled: leased to a client, or waiting to be handed out again. All else up to `position` is settled.
     clients    who is here: name, session, role, host, pid, heartbeat
@@ -8,38 +9,48 @@
 
 Leases and settled events change in the same row of `consumers`, in the same transaction as the events of the turn: there is no moment
 at which a leased job looks settled on disk.
+
+Others read the file through `archive`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import astuple, dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import msgpack
 
-from rlgpt.bus.codec import decode
-from rlgpt.bus.envelope import Envelope
+from rlgpt.bus import segments
+from rlgpt.bus.archive import FORMAT, advice, read
 from rlgpt.bus.errors import JournalFailed, JournalInUse
+from rlgpt.bus.ids import Run
+from rlgpt.bus.segments import Row
 
-FORMAT = 1
 PAGE = 256  # events read at a time
-Row = tuple[int, str, bytes]  # seq, topic, body
+KEPT, KEPT_BYTES = 16, 1024 * 1024  # segments kept unpacked for slow consumers, and the largest of them
+_seq = itemgetter(0)
 OpenEntry = int | list[int]  # [seq, attempt, failures]; the seq alone at the first attempt
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS consumers (name TEXT PRIMARY KEY, topics TEXT NOT NULL, position INTEGER NOT NULL, max_attempts INTEGER NOT NULL,
-                                      open BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS clients (name TEXT PRIMARY KEY, session TEXT NOT NULL, role TEXT NOT NULL, host TEXT NOT NULL,
-                                    pid INTEGER NOT NULL, heartbeat_s REAL NOT NULL, present INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS dead (consumer TEXT NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL,
-                                 reason TEXT NOT NULL, PRIMARY KEY (consumer, seq)) WITHOUT ROWID;
+CREATE TABLE segments (seq INTEGER PRIMARY KEY, count INTEGER NOT NULL, content BLOB NOT NULL);
+CREATE TABLE ids (prefix TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, seq INTEGER NOT NULL,
+                  PRIMARY KEY (prefix, first)) WITHOUT ROWID;
+CREATE TABLE consumers (name TEXT PRIMARY KEY, topics TEXT NOT NULL, position INTEGER NOT NULL, max_attempts INTEGER NOT NULL,
+                        open BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE clients (name TEXT PRIMARY KEY, session TEXT NOT NULL, role TEXT NOT NULL, host TEXT NOT NULL, pid INTEGER NOT NULL,
+                      heartbeat_s REAL NOT NULL, present INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE dead (consumer TEXT NOT NULL, seq INTEGER NOT NULL, attempt INTEGER NOT NULL, failures INTEGER NOT NULL,
+                   reason TEXT NOT NULL, PRIMARY KEY (consumer, seq)) WITHOUT ROWID;
 """
 
 
@@ -76,9 +87,10 @@ class DeadRow:
 
 @dataclass(slots=True)
 class Changes:
-    """What one turn writes. `revived` are dead letters put back, as (consumer, seq)."""
+    """What one turn writes. `ids` are those of `events`, with the number of the first; `revived` are dead letters put back."""
 
-    events: list[tuple[int, str, str, bytes]] = field(default_factory=list)  # seq, id, topic, body
+    events: list[Row] = field(default_factory=list)
+    ids: list[tuple[Run, int]] = field(default_factory=list)
     consumers: list[ConsumerRow] = field(default_factory=list)
     clients: list[ClientRow] = field(default_factory=list)
     dead: list[DeadRow] = field(default_factory=list)
@@ -91,32 +103,40 @@ class Changes:
 class Journal:
     """The broker's side: the only writer. Every error becomes JournalFailed."""
 
+    read = staticmethod(read)
+
     def __init__(self, path: Path) -> None:
         """Open or create. Raises JournalInUse if another broker has it open, JournalFailed if it cannot be read."""
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.path.with_name(self.path.name + ".lock"), self.path)
+        self._unpacked: OrderedDict[int, list[Row]] = OrderedDict()
         try:
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
             self.path.chmod(0o600)
-            # 16 KB pages save 2 us a row of 1 KB; they have to be chosen before the first table.
-            self._db.execute("PRAGMA page_size=16384")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            # SQLite reads a file that was cut off as rows of nothing, without an error: look before serving it (about 1 s a GB).
-            if (found := self._db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
-                raise sqlite3.DatabaseError(f"malformed: {found}")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise JournalFailed(f"journal {self.path} has format {version}; this version reads {FORMAT}")
-            self._db.executescript(SCHEMA)
-            self._db.execute(f"PRAGMA user_version={FORMAT}")
-            self.head: int = self._db.execute("SELECT max(seq) FROM events").fetchone()[0] or 0
+            self._open()
+            last = self._db.execute("SELECT seq, count FROM segments ORDER BY seq DESC LIMIT 1").fetchone()
+            self.head: int = last[0] + last[1] - 1 if last else 0
         except (sqlite3.Error, JournalFailed) as error:
             os.close(self._lock)
             if isinstance(error, JournalFailed):
                 raise
-            raise JournalFailed(f"journal {self.path} cannot be opened: {error}. {_advice(error)}") from error
+            raise JournalFailed(f"journal {self.path} cannot be opened: {error}. {advice(error)}") from error
+
+    def _open(self) -> None:
+        db = self._db
+        # 16 KB pages save 2 us a row of 1 KB; they have to be chosen before the first table.
+        db.execute("PRAGMA page_size=16384")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        # SQLite reads a file that was cut off as rows of nothing, without an error: look before serving it (about 1 s a GB).
+        if (found := db.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(f"malformed: {found}")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:  # new, or its maker was killed: the tables and the format appear together or not at all
+            db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={FORMAT}; COMMIT;")
+        elif version != FORMAT:
+            raise JournalFailed(f"journal {self.path} has format {version}; this version reads {FORMAT}")
 
     def commit(self, changes: Changes) -> None:
         """All of it or nothing, on disk (fsync) when this returns."""
@@ -124,7 +144,8 @@ class Journal:
         try:
             db.execute("BEGIN IMMEDIATE")
             if changes.events:
-                db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", changes.events)
+                db.executemany("INSERT INTO segments VALUES (?, ?, ?)", segments.pack(changes.events))
+                db.executemany("INSERT INTO ids VALUES (?, ?, ?, ?)", ((*run, seq) for run, seq in changes.ids))
                 self.head = changes.events[-1][0]
             for row in changes.consumers:
                 values = (row.name, json.dumps(row.topics), row.position, row.max_attempts, msgpack.packb(row.open))
@@ -136,116 +157,78 @@ class Journal:
             db.executemany("DELETE FROM dead WHERE consumer=? AND seq=?", changes.revived)
             db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise JournalFailed(f"journal {self.path} cannot be written: {error}. {_advice(error)}") from error
+            raise JournalFailed(f"journal {self.path} cannot be written: {error}. {advice(error)}") from error
 
     # ---------------------------------------------------------------- read by the core
 
     def page(self, after: int, limit: int = PAGE) -> list[Row]:
         """At most `limit` events after `after`, in order."""
-        return self._select("SELECT seq, topic, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+        rows: list[Row] = []
+        with self._reading(), contextlib.closing(self._segments(after)) as found:
+            for segment in found:
+                rows += segment[bisect_right(segment, after, key=_seq) :]
+                if len(rows) >= limit:
+                    break
+        return rows[:limit]
 
     def body(self, seq: int) -> Row | None:
-        rows = self._select("SELECT seq, topic, body FROM events WHERE seq = ?", (seq,))
-        return rows[0] if rows else None
+        rows = self.page(seq - 1, 1)
+        return rows[0] if rows and rows[0][0] == seq else None
 
-    def known(self, ids: Sequence[str]) -> dict[str, int]:
+    def known(self, runs: Iterable[Run]) -> dict[str, int]:
         """Sequence numbers of those ids that are in the log."""
         found: dict[str, int] = {}
-        for first in range(0, len(ids), 256):
-            some = ids[first : first + 256]
-            # Rounded up to a power of two, so that SQLite's statement cache holds them all.
-            room = 1 << (len(some) - 1).bit_length()
-            marks = ",".join("?" * room)
-            rows = self._select(f"SELECT id, seq FROM events WHERE id IN ({marks})", (*some, *[None] * (room - len(some))))  # noqa: S608 (marks only)
-            found.update(rows)
+        query = "SELECT first, count, seq FROM ids WHERE prefix = ? AND first <= ? ORDER BY first DESC"
+        with self._reading():
+            for prefix, first, wanted in runs:
+                last = first + wanted - 1
+                with contextlib.closing(self._db.execute(query, (prefix, last))) as rows:
+                    for begin, many, seq in rows:  # disjoint, the latest first
+                        if begin + many <= first:
+                            break
+                        both = Run(prefix, max(begin, first), min(begin + many, last + 1) - max(begin, first))
+                        found.update(zip(both.ids(), range(seq + both.first - begin, seq + many), strict=False))
         return found
 
     def consumers(self) -> list[ConsumerRow]:
-        rows = self._select("SELECT name, topics, position, max_attempts, open FROM consumers", ())
+        rows = self._select("SELECT name, topics, position, max_attempts, open FROM consumers")
         return [ConsumerRow(name, tuple(json.loads(topics)), at, most, msgpack.unpackb(held)) for name, topics, at, most, held in rows]
 
     def clients(self) -> list[ClientRow]:
-        rows = self._select("SELECT name, session, role, host, pid, heartbeat_s, present FROM clients", ())
-        return [ClientRow(*row) for row in rows]
+        return [ClientRow(*row) for row in self._select("SELECT name, session, role, host, pid, heartbeat_s, present FROM clients")]
 
     def dead(self) -> list[DeadRow]:
-        return [
-            DeadRow(*row) for row in self._select("SELECT consumer, seq, attempt, failures, reason FROM dead ORDER BY seq, consumer", ())
-        ]
+        return [DeadRow(*row) for row in self._select("SELECT consumer, seq, attempt, failures, reason FROM dead ORDER BY seq, consumer")]
 
     def close(self) -> None:
         self._db.close()
         os.close(self._lock)
 
-    def _select(self, statement: str, values: Sequence[Any]) -> list[Any]:
+    def _segments(self, after: int) -> Generator[list[Row], None, None]:
+        """Segments in order, from the one with event `after` + 1, or the one before it."""
+        first = self._db.execute("SELECT max(seq) FROM segments WHERE seq <= ?", (after + 1,)).fetchone()[0] or 0
+        if kept := self._unpacked.get(first):  # a slow consumer takes them from the same segment again and again
+            yield kept
+            first += 1
+        with contextlib.closing(self._db.execute("SELECT seq, content FROM segments WHERE seq >= ? ORDER BY seq", (first,))) as found:
+            for seq, content in found:
+                rows = segments.unpack(seq, content)
+                if len(content) <= KEPT_BYTES:
+                    self._unpacked[seq] = rows
+                    if len(self._unpacked) > KEPT:
+                        self._unpacked.popitem(last=False)
+                yield rows
+
+    def _select(self, statement: str) -> list[Any]:
+        with self._reading():
+            return self._db.execute(statement).fetchall()
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            return self._db.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
-            raise JournalFailed(f"journal {self.path} cannot be read: {error}. {_advice(error)}") from error
-
-    # ---------------------------------------------------------------- read by everybody else
-
-    @staticmethod
-    def read(path: Path, after: int = 0) -> Iterator[tuple[int, Envelope]]:
-        """The events after `after`, up to the newest, from any process, while a broker writes or after it ended."""
-        db = open_for_reading(path)
-        try:
-            while True:
-                # A page at a time: an open read transaction would keep the broker's write-ahead log from being recycled.
-                rows = db.execute("SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?", (after, PAGE)).fetchall()
-                if not rows:
-                    return
-                for seq, body in rows:
-                    if type(body) is not bytes:
-                        raise sqlite3.DatabaseError(f"malformed: event {seq} has no body")
-                    yield seq, decode(body)
-                after = rows[-1][0]
-        except sqlite3.Error as error:
-            raise JournalFailed(f"journal {path} cannot be read: {error}. {_advice(error)}") from error
-        finally:
-            db.close()
-
-
-def open_for_reading(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write; raises JournalFailed."""
-    if not Path(path).exists():
-        raise JournalFailed(f"there is no journal {path}")
-    uri = Path(path).absolute().as_uri()
-    try:
-        db = sqlite3.connect(f"{uri}?mode=ro", uri=True)
-        try:
-            db.execute("SELECT 1 FROM events LIMIT 1").fetchone()
-        except sqlite3.OperationalError:
-            # Read-only folder and no write-ahead log beside it: nobody writes it, so SQLite may read it without one.
-            if Path(f"{path}-wal").exists():
-                raise
-            db.close()
-            db = sqlite3.connect(f"{uri}?immutable=1", uri=True)
-            db.execute("SELECT 1 FROM events LIMIT 1").fetchone()
-    except sqlite3.Error as error:
-        raise JournalFailed(f"journal {path} cannot be opened: {error}. {_advice(error)}") from error
-    return db
-
-
-def compact(path: Path, *, drop: Iterable[str] = ()) -> int:
-    """Shrink the journal of a finished run: remove the events of the `drop` topics (exact names). Returns how many.
-
-    Raises JournalInUse while a broker has it open.
-    """
-    journal = Journal(path)
-    try:
-        db = journal._db
-        db.execute("BEGIN IMMEDIATE")
-        # The newest event stays whatever it is: its number is where a resumed log goes on.
-        removed = sum(db.execute("DELETE FROM events WHERE topic = ? AND seq < ?", (topic, journal.head)).rowcount for topic in drop)
-        db.execute("COMMIT")
-        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        db.execute("VACUUM")
-        return removed
-    except sqlite3.Error as error:
-        raise JournalFailed(f"journal {path} cannot be compacted: {error}. {_advice(error)}") from error
-    finally:
-        journal.close()
+            yield
+        except (sqlite3.Error, ValueError) as error:
+            raise JournalFailed(f"journal {self.path} cannot be read: {error}. {advice(error)}") from error
 
 
 def _lock(path: Path, journal: Path) -> int:
@@ -257,12 +240,3 @@ def _lock(path: Path, journal: Path) -> int:
         os.close(handle)
         raise JournalInUse(f"journal {journal} is being written by another broker; stop that one, or use another journal") from None
     return handle
-
-
-def _advice(error: sqlite3.Error) -> str:
-    text = str(error)
-    if "full" in text:
-        return "Free some disk space; then start the broker again, nothing acknowledged is lost."
-    if "malformed" in text or "not a database" in text:
-        return "The file is damaged; restore it from a copy, or move it away to start an empty log."
-    return "Check the disk and the file's permissions; then start the broker again."

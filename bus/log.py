@@ -5,10 +5,12 @@ A slow consumer is an old position here, never memory of the broker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from rlgpt.bus.journal import PAGE, Row
+from rlgpt.bus.ids import Run, runs
+from rlgpt.bus.journal import PAGE, Changes
+from rlgpt.bus.segments import Row
 
 TAIL_ROWS = 8192
 TAIL_BYTES = 32 * 1024 * 1024
@@ -21,7 +23,7 @@ class Reader(Protocol):
 
     def page(self, after: int, limit: int = PAGE) -> list[Row]: ...
     def body(self, seq: int) -> Row | None: ...
-    def known(self, ids: Sequence[str]) -> dict[str, int]: ...
+    def known(self, runs: Iterable[Run]) -> dict[str, int]: ...
 
 
 class Log:
@@ -32,20 +34,31 @@ class Log:
         self._bytes = 0
         self._fresh: dict[str, int] = {}  # ids of this turn, which the journal does not have yet
 
-    def append(self, id: str, topic: str, body: bytes) -> int:
-        """Number an event; the caller has the journal write it in this turn."""
-        self.head += 1
-        self._tail.append((self.head, topic, body))
-        self._bytes += len(body)
-        self._fresh[id] = self.head
-        return self.head
+    def append(self, ids: Sequence[str], topics: Sequence[str], bodies: Sequence[bytes], changes: Changes) -> list[int]:
+        """The events' numbers. Those whose ids are new are added to the log, and to what the journal writes in this turn."""
+        new = list(runs(ids))
+        known = self._journal.known(new)
+        if not known and self._fresh.keys().isdisjoint(ids) and (len(ids) == 1 or len(set(ids)) == len(ids)):
+            return self._add(new, ids, topics, bodies, changes)
+        numbers = []
+        for id, topic, body in zip(ids, topics, bodies, strict=True):
+            seq = self._fresh.get(id) or known.get(id) or self._add(list(runs([id])), [id], [topic], [body], changes)[0]
+            numbers.append(seq)
+        return numbers
 
-    def known(self, ids: Sequence[str]) -> dict[str, int]:
-        """Sequence numbers of those ids that are in the log already."""
-        found = self._journal.known(ids)
-        if self._fresh:
-            found.update((id, self._fresh[id]) for id in ids if id in self._fresh)
-        return found
+    def _add(self, new: Sequence[Run], ids: Sequence[str], topics: Sequence[str], bodies: Sequence[bytes], changes: Changes) -> list[int]:
+        first = self.head + 1
+        numbers = list(range(first, first + len(ids)))
+        rows = list(zip(numbers, topics, bodies, strict=True))
+        self._fresh.update(zip(ids, numbers, strict=True))
+        self._tail += rows
+        self._bytes += sum(map(len, bodies))
+        changes.events += rows
+        for run in new:
+            changes.ids.append((run, first))
+            first += run.many
+        self.head = numbers[-1]
+        return numbers
 
     def after(self, position: int, limit: int) -> list[Row]:
         """At most `limit` events after `position`, in order; at most a page at a time."""

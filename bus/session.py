@@ -11,8 +11,8 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 
+from rlgpt.bus.calls import Asked, Call
 from rlgpt.bus.codec import PROTOCOL, Frame, check, pack, unpack
 from rlgpt.bus.errors import BusClosed, BusError, Refused, StaleLease
 from rlgpt.bus.inbox import Inbox, Key
@@ -20,37 +20,6 @@ from rlgpt.bus.inbox import Inbox, Key
 FRAME_EVENTS, FRAME_BYTES = 256, 256 * 1024  # small publications travel together up to this
 FATAL = ("replaced", "protocol", "forbidden")
 HELLO_AGAIN_S = 2.0  # an unanswered hello is said again
-
-
-@dataclass(slots=True, eq=False)
-class Call:
-    """One publication: its envelopes are journalled together, in one transaction."""
-
-    raws: list[bytes]
-    lease: tuple[str, int, int] | None = None
-    size: int = 0  # bytes
-    seqs: list[int] = field(default_factory=list)
-    error: BusError | None = None
-    done: bool = False
-    awaited: bool = True  # somebody waits for the outcome
-    then: Callable[[], None] | None = None  # called by the I/O thread when done
-
-    def end(self, error: BusError | None = None) -> None:
-        self.error, self.done = error, True
-        if self.then:
-            self.then()
-
-
-@dataclass(slots=True, eq=False)
-class Asked:
-    """Something said that is said again until the broker confirms it; `answer` is a reply that carries more than a confirmation."""
-
-    data: bytes
-    inbox: Inbox | None = None
-    keys: Sequence[Key] = ()
-    answer: Frame | None = None
-    error: BusError | None = None
-    done: bool = False
 
 
 class Session:
@@ -69,6 +38,8 @@ class Session:
         self._pinged = 0.0
         self._n = 0
         self._unsent: deque[Call] = deque()
+        self._waiting = 0  # envelopes in it
+        self._awaited = False  # somebody waits for one of them
         self._sent: dict[int, list[Call]] = {}
         self._asked: dict[int, Asked] = {}
         self._say: list[bytes] = []
@@ -116,6 +87,8 @@ class Session:
 
     def publish(self, call: Call) -> None:
         self.unacknowledged += len(call.raws)
+        self._waiting += len(call.raws)
+        self._awaited = True
         self._unsent.append(call)
 
     def publish_nowait(self, raw: bytes) -> None:
@@ -127,6 +100,7 @@ class Session:
         last.raws.append(raw)
         last.size += len(raw)
         self.unacknowledged += 1
+        self._waiting += 1
 
     def open(self, inbox: Inbox) -> None:
         """Raises Malformed if the broker could not understand it."""
@@ -137,6 +111,7 @@ class Session:
 
     def close(self, inbox: Inbox) -> None:
         if self.inboxes.pop(inbox.sub, None):
+            self._collect(inbox, closing=True)
             inbox.queue.clear()
             inbox.fail(BusClosed(f"the subscription to {inbox.consumer or inbox.topics} is closed"))
             if self.up:
@@ -148,6 +123,8 @@ class Session:
         if inbox is None:
             check(frame)
         asked = self._asked[n] = Asked(pack(frame), inbox, keys)
+        if inbox is not None:
+            inbox.unconfirmed += 1
         if self.up:
             self._say.append(asked.data)
         return asked
@@ -166,6 +143,10 @@ class Session:
 
     # ---------------------------------------------------------------- frames out
 
+    def is_worth_sending(self) -> bool:
+        """Whether publications should leave now. Those nobody waits for gather while others are on their way: large frames cost least."""
+        return not self._sent or self._awaited or self._waiting >= FRAME_EVENTS
+
     def outgoing(self, now: float) -> list[bytes]:
         if self._greeted is not None and not self.up and self.fatal is None:
             if self._greeted and now - self._greeted < HELLO_AGAIN_S:
@@ -175,7 +156,8 @@ class Session:
         if not self.up:
             return []
         # Publications before acknowledgements: results must not be overtaken by the `ack` of what they are results of.
-        self._say += (pack(self._pub(n, calls)) for n, calls in self._coalesced())
+        if self.is_worth_sending():
+            self._say += (pack(self._pub(n, calls)) for n, calls in self._coalesced())
         for inbox in self.inboxes.values():
             self._collect(inbox)
         frames, self._say = self._say, []
@@ -184,9 +166,9 @@ class Session:
             frames.append(pack({"op": "ping", "n": self._number()}))
         return frames
 
-    def _collect(self, inbox: Inbox) -> None:
-        if acks := inbox.take_acks():
-            self.ask({"op": "ack", "sub": inbox.sub, "acks": acks}, inbox, acks)
+    def _collect(self, inbox: Inbox, *, closing: bool = False) -> None:
+        for attempt, seqs in inbox.take_acks() if inbox.is_worth_telling() or closing else ():
+            self.ask({"op": "ack", "sub": inbox.sub, "attempt": attempt, "seqs": seqs}, inbox, [(seq, attempt) for seq in seqs])
         if touches := inbox.take_touches():
             self._say.append(pack({"op": "touch", "sub": inbox.sub, "leases": touches}))
         if seen := inbox.take_seen():
@@ -194,6 +176,7 @@ class Session:
 
     def _coalesced(self) -> Iterator[tuple[int, list[Call]]]:
         """The unsent publications, as few frames as possible; a publication is never split."""
+        self._waiting, self._awaited = 0, False
         while self._unsent:
             calls = [self._unsent.popleft()]
             events, size = len(calls[0].raws), calls[0].size
@@ -223,7 +206,7 @@ class Session:
         match frame["op"]:
             case "deliver":
                 if inbox := self.inboxes.get(frame["sub"]):
-                    inbox.put(frame["events"])
+                    inbox.put(frame["attempt"], frame["seqs"], frame["events"])
             case "puback":
                 self._published(frame)
             case "acked":

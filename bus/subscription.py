@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlgpt.bus.codec import decode
 from rlgpt.bus.envelope import Envelope
 from rlgpt.bus.errors import StaleLease
-from rlgpt.bus.inbox import Inbox
+from rlgpt.bus.inbox import Inbox, Item
 
 if TYPE_CHECKING:
     from rlgpt.bus.link import Link
@@ -47,7 +47,8 @@ class Delivery:
     def ack(self) -> None:
         """Handled. Returns at once; it is said again until the broker has confirmed it."""
         self._inbox.acks.append((self.seq, self.attempt))
-        self._link.wake()
+        if self._inbox.is_worth_telling():
+            self._link.wake()
 
     def nack(self, reason: str, requeue: bool = True, delay_s: float = 0.0) -> None:
         """Not handled, for `reason`: hand it out again after `delay_s` seconds, or with `requeue` False set it aside as a dead letter."""
@@ -81,7 +82,7 @@ class _Reader:
     def __init__(self, link: Link, inbox: Inbox) -> None:
         self.link, self.inbox = link, inbox
 
-    def take(self, timeout_s: float | None) -> list[Any] | None:
+    def take(self, timeout_s: float | None) -> Item | None:
         """The next event, or None when the time is up (0: do not wait, None: wait for ever). Raises what ended the subscription."""
         inbox = self.inbox
         try:

@@ -1,4 +1,4 @@
-"""`rlgpt keys` and `rlgpt dead`: who may join a run's bus, and the events its consumers gave up on."""
+"""`rlgpt keys`, `dead` and `compact`: who may join a run's bus, the events its consumers gave up on, and its journal made small."""
 
 from __future__ import annotations
 
@@ -105,3 +105,28 @@ def requeue(
     finally:
         bus.close()
     typer.echo(f"event {seq} is {consumer}'s again")
+
+
+@plain_errors
+def compact(which: Which = "latest", runs: Runs = None) -> None:
+    """Make a finished run's journal smaller: nothing in it is lost, every command goes on reading it."""
+    from rlgpt.bus.compaction import compact as shrink
+    from rlgpt.runtime.run import RunFolderError
+    from rlgpt.runtime.story import read
+
+    run = find_run(which, runs)
+    if run.running:
+        raise RunFolderError(f"{run.name} is running; compact it when it has finished")
+    if read(run).state.finished is None:
+        raise RunFolderError(f"{run.name} has not finished; `rlgpt resume {run.name}` continues it, and writes to its journal")
+    with run.locked():  # nobody resumes it meanwhile
+        before = _bytes_on_disk(run)
+        shrink(run.journal)
+        after = _bytes_on_disk(run)
+    typer.echo(f"{run.journal}: {before:,} bytes before, {after:,} after")
+
+
+def _bytes_on_disk(run: RunFolder) -> int:
+    """Of the journal with its write-ahead log, which a broker that was killed leaves behind."""
+    files = (run.journal, run.journal.with_name(f"{run.journal.name}-wal"))
+    return sum(path.stat().st_size for path in files if path.exists())

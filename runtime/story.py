@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from rlgpt.agents.loops import RunState
 from rlgpt.bus.envelope import Envelope
-from rlgpt.bus.errors import JournalFailed
 from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import (
     AgentJoined,
@@ -23,6 +22,7 @@ from rlgpt.bus.messages import (
     SkillReviewed,
     SkillSettled,
     SkillTried,
+    TaskDivided,
     TaskSubmitted,
     TrainingFinished,
     TrainingProgressed,
@@ -37,6 +37,7 @@ LAUNCHER = "launcher"
 PHASES: dict[type[Message], str] = {
     PlanProposed: "planning",
     PlanFailed: "planning",
+    TaskDivided: "planning",
     SkillDrafted: "writing",
     SkillFailed: "writing",
     SkillSettled: "writing",
@@ -101,11 +102,6 @@ def read(run: RunFolder) -> Story:
     story = Story()
     if not run.journal.exists():
         return story
-    try:
-        for seq, envelope in Journal.read(run.journal):
-            story.take(seq, envelope)
-    except JournalFailed as error:
-        # The broker is making the file at this very moment, or was killed while it did: nothing has happened in this run yet.
-        if "no such table" not in str(error):
-            raise
+    for seq, envelope in Journal.read(run.journal):
+        story.take(seq, envelope)
     return story

@@ -66,7 +66,8 @@ class Peer:
         return n
 
     def ack(self, *deliveries, sub: int = 1) -> None:
-        self.says("ack", n=next(self.numbers), sub=sub, acks=[list(one[:2]) for one in deliveries])
+        for attempt in {one[1] for one in deliveries}:
+            self.says("ack", n=next(self.numbers), sub=sub, attempt=attempt, seqs=[one[0] for one in deliveries if one[1] == attempt])
 
     def nack(self, delivery, *, reason="no", requeue=True, delay_s=0.0) -> None:
         self.says(
@@ -81,7 +82,11 @@ class Peer:
 
     def delivered(self) -> list[tuple[int, int, str]]:
         """(seq, attempt, id) of what was delivered since the last time of asking."""
-        return [(seq, attempt, decode(raw).id) for frame in self.heard("deliver") for seq, attempt, raw in frame["events"]]
+        return [
+            (seq, frame["attempt"], decode(raw).id)
+            for frame in self.heard("deliver")
+            for seq, raw in zip(frame["seqs"], frame["events"], strict=True)
+        ]
 
 
 def sub(number: int, consumer: str | None, topics=("noted",), **fields) -> dict:

@@ -187,6 +187,23 @@ def test_consumers_with_other_topics_do_not_share_a_name_while_at_work(stage, wo
 # ---------------------------------------------------------------- leases
 
 
+def test_goodbye_that_arrives_after_its_connection_was_found_gone_is_still_a_goodbye(stage, worker):
+    stage.core.clients.disconnected(worker.id)  # as when an answer to it cannot be delivered
+    worker.says("bye")
+    stage.turn()
+    assert [one.message().reason for one in stage.log(AgentLeft.TOPIC)] == ["bye"]
+
+
+def test_goodbye_over_a_connection_its_client_has_replaced_ends_nothing(stage, worker):
+    stage.core.clients.disconnected(worker.id)
+    again = stage.peer().hello("worker-1", session=worker.session, again=True)
+    worker.says("bye")
+    stage.turn()
+    assert stage.log(AgentLeft.TOPIC) == []
+    assert worker.heard("error")[0]["code"] == "unknown"
+    assert again.heard("welcome")
+
+
 def test_work_of_a_client_whose_heartbeat_stops_goes_to_another_as_the_next_attempt(stage, publisher, worker):
     publisher.publish(stage.note(id="job"))
     stage.turn()

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from rlgpt.bus.broker import Broker
 from rlgpt.bus.codec import MAX_FRAME, encode, pack, unpack
+from rlgpt.bus.compaction import compact
 from rlgpt.bus.errors import JournalFailed
-from rlgpt.bus.journal import Journal, compact
+from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import AgentLeft
 
 SOON = 15.0
@@ -132,7 +133,7 @@ frames = st.one_of(
             "lease": st.none() | st.tuples(names, small, small).map(list),
         }
     ),
-    st.fixed_dictionaries({"op": st.just("ack"), "n": small, "sub": small, "acks": leases}),
+    st.fixed_dictionaries({"op": st.just("ack"), "n": small, "sub": small, "attempt": small, "seqs": st.lists(small, max_size=5)}),
     st.fixed_dictionaries({"op": st.just("seen"), "sub": small, "seq": small}),
     st.fixed_dictionaries(
         {
@@ -194,7 +195,7 @@ def test_ten_thousand_hostile_frames_leave_the_broker_serving(bus, raw):
     socket.setsockopt(zmq.RCVTIMEO, 0)
     socket.send(hello())
     for n in range(10_000):
-        good = bytearray(pack({"op": chance.choice(OPS), "n": n, "sub": 1, "acks": [[1, 1]], "events": [b"x"], "lease": None}))
+        good = bytearray(pack({"op": chance.choice(OPS), "n": n, "sub": 1, "attempt": 1, "seqs": [1], "events": [b"x"], "lease": None}))
         for _ in range(chance.randrange(4)):
             good[chance.randrange(len(good))] = chance.randrange(256)
         socket.send(bytes(good))
@@ -246,6 +247,17 @@ def test_journal_of_a_newer_format_is_refused(tmp_path):
         Journal(tmp_path / "j")
 
 
+def test_journal_whose_broker_is_just_making_it_is_empty_and_is_made_by_the_next_one(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA journal_mode=WAL")  # as far as a broker had come when it was killed
+    assert list(Journal.read(path)) == []
+    db.close()
+    assert list(Journal.read(path)) == []
+    Journal(path).close()
+    assert list(Journal.read(path)) == []
+
+
 def test_compacted_journal_keeps_its_numbers_and_goes_on(bus):
     client = bus.client("publisher")
     work = client.subscribe("work", ["noted"], credit=2)
@@ -262,6 +274,24 @@ def test_compacted_journal_keeps_its_numbers_and_goes_on(bus):
     [number] = client.publish(bus.note("new"))
     assert number > last
     assert work.get(SOON).envelope.message().text == "new"
+
+
+def test_compacted_journal_reads_as_before_and_knows_its_ids(bus):
+    client = bus.client("publisher")
+    events = [bus.note(f"text {n} " * 20) for n in range(600)]
+    numbers = [client.publish(event)[0] for event in events]
+    client.close()
+    bus.stop()
+    before, size = list(Journal.read(bus.journal)), bus.journal.stat().st_size
+    assert compact(bus.journal) == 0
+    assert bus.journal.stat().st_size < size / 2
+    assert list(Journal.read(bus.journal)) == before
+    assert list(Journal.read(bus.journal, after=400)) == before[400:]
+    bus.start()
+    client = bus.client("publisher")
+    assert client.publish(*events) == numbers
+    watch = client.watch(["noted"])
+    assert [watch.get(SOON).envelope for _ in events] == events
 
 
 # ---------------------------------------------------------------- traps that concern how it is built

@@ -122,7 +122,7 @@ def test_anothers_delivery_cannot_be_claimed_or_answered(secure, keys):
         holds = [[delivery.seq, delivery.attempt]]
         socket.send(pack({"op": "hello", "name": "trainer-1", "session": "thief", **about, "subs": [{**sub, "holds": holds}]}))
         assert unpack(socket.recv())["stale"] == [[1, delivery.seq, delivery.attempt]]
-        socket.send(pack({"op": "ack", "n": 1, "sub": 1, "acks": holds}))
+        socket.send(pack({"op": "ack", "n": 1, "sub": 1, "attempt": delivery.attempt, "seqs": [delivery.seq]}))
         assert unpack(socket.recv())["op"] == "acked"
     finally:
         context.destroy(linger=0)

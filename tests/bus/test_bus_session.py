@@ -6,10 +6,11 @@ import threading
 
 import pytest
 
+from rlgpt.bus.calls import Call
 from rlgpt.bus.codec import pack, unpack
 from rlgpt.bus.errors import BusClosed, Refused, StaleLease
 from rlgpt.bus.inbox import Inbox
-from rlgpt.bus.session import Call, Session
+from rlgpt.bus.session import FRAME_EVENTS, Session
 
 
 class Wire:
@@ -91,10 +92,62 @@ def test_publications_nobody_waits_for_share_a_frame_and_report_their_refusal(wi
     assert wire.session.unacknowledged == 0
 
 
+def test_publications_nobody_waits_for_gather_while_others_are_on_their_way(wire):
+    wire.session.publish_nowait(b"a")
+    [first] = wire.says("pub")
+    for raw in (b"b", b"c"):
+        wire.session.publish_nowait(raw)
+    assert wire.says("pub") == []
+    wire.hears("puback", n=first["n"], seqs=[1], refused=[])
+    assert [frame["events"] for frame in wire.says("pub")] == [[b"b", b"c"]]
+
+
+def test_publication_somebody_waits_for_leaves_at_once_and_takes_the_others_along(wire):
+    wire.session.publish_nowait(b"a")
+    wire.says("pub")
+    wire.session.publish_nowait(b"b")
+    wire.session.publish(Call([b"c"]))
+    assert [frame["events"] for frame in wire.says("pub")] == [[b"b", b"c"]]
+
+
+def test_full_frame_of_publications_does_not_wait(wire):
+    wire.session.publish_nowait(b"a")
+    wire.says("pub")
+    for _ in range(FRAME_EVENTS):
+        wire.session.publish_nowait(b"b")
+    assert sum(len(frame["events"]) for frame in wire.says("pub")) == FRAME_EVENTS
+
+
+def test_acknowledgements_gather_while_others_are_on_their_way_up_to_a_quarter_of_the_credit(wire):
+    inbox = wire.inbox(credit=8)
+    wire.hears("deliver", sub=1, attempt=1, seqs=[1, 2, 3, 4], events=[b""] * 4)
+    inbox.acks.append((1, 1))
+    [first] = wire.says("ack")
+    inbox.acks.append((2, 1))
+    assert wire.says("ack") == []
+    inbox.acks.append((3, 1))
+    [second] = wire.says("ack")
+    assert second["seqs"] == [2, 3]
+    inbox.acks.append((4, 1))
+    assert wire.says("ack") == []
+    wire.hears("acked", n=[first["n"], second["n"]])
+    assert [frame["seqs"] for frame in wire.says("ack")] == [[4]]
+
+
+def test_closed_subscription_says_what_was_handled_before_it_leaves(wire):
+    inbox = wire.inbox()
+    wire.hears("deliver", sub=1, attempt=1, seqs=[1, 2, 3], events=[b""] * 3)
+    inbox.acks.append((1, 1))
+    wire.says("ack")
+    inbox.acks.append((2, 1))
+    wire.session.close(inbox)
+    assert [(frame["op"], frame.get("seqs")) for frame in wire.says("ack", "unsub")] == [("ack", [2]), ("unsub", None)]
+
+
 def test_everything_unanswered_is_said_again_after_a_reconnect_under_its_number(wire):
     wire.session.publish(Call([b"a"]))
     inbox = wire.inbox()
-    wire.hears("deliver", sub=1, events=[[7, 1, b"x"], [8, 1, b"y"]])
+    wire.hears("deliver", sub=1, attempt=1, seqs=[7, 8], events=[b"x", b"y"])
     inbox.acks.append((7, 1))
     before = wire.says("pub", "ack")
     wire.session.disconnected()
@@ -125,25 +178,25 @@ def test_broker_that_lost_us_hears_hello_and_then_everything_again(wire):
 def test_delivery_that_comes_twice_is_shown_once(wire):
     inbox = wire.inbox()
     for _ in range(2):
-        wire.hears("deliver", sub=1, events=[[7, 1, b"x"]])
+        wire.hears("deliver", sub=1, attempt=1, seqs=[7], events=[b"x"])
     assert len(inbox.queue) == 1
 
 
 def test_later_attempt_of_what_waits_here_takes_its_place(wire):
     inbox = wire.inbox()
-    wire.hears("deliver", sub=1, events=[[7, 1, b"x"]])
-    wire.hears("deliver", sub=1, events=[[7, 2, b"x"]])
-    assert [event[:2] for event in inbox.queue] == [[7, 2]]
-    assert [frame["acks"] for frame in wire.says("ack")] == [[[7, 1]]]
+    wire.hears("deliver", sub=1, attempt=1, seqs=[7], events=[b"x"])
+    wire.hears("deliver", sub=1, attempt=2, seqs=[7], events=[b"x"])
+    assert [event[:2] for event in inbox.queue] == [(7, 2)]
+    assert [(frame["attempt"], frame["seqs"]) for frame in wire.says("ack")] == [(1, [7])]
 
 
 def test_watch_goes_on_after_the_last_event_it_was_sent(wire):
     inbox = wire.inbox(consumer=None, start=3)
-    wire.hears("deliver", sub=1, events=[[5, 0, b"x"], [6, 0, b"y"]])
+    wire.hears("deliver", sub=1, attempt=0, seqs=[5, 6], events=[b"x", b"y"])
     wire.session.connected()
     assert wire.says("hello")[0]["subs"][0]["start"] == 6
     wire.welcome()
-    wire.hears("deliver", sub=1, events=[[6, 0, b"y"], [7, 0, b"z"]])
+    wire.hears("deliver", sub=1, attempt=0, seqs=[6, 7], events=[b"y", b"z"])
     assert [event[0] for event in inbox.queue] == [5, 6, 7]
 
 
@@ -156,12 +209,12 @@ def test_credit_of_a_watch_is_returned_when_half_of_it_is_used(wire):
 
 def test_stale_deliveries_that_wait_are_dropped_and_their_credit_returned(wire):
     inbox = wire.inbox()
-    wire.hears("deliver", sub=1, events=[[7, 1, b"x"], [8, 1, b"y"]])
+    wire.hears("deliver", sub=1, attempt=1, seqs=[7, 8], events=[b"x", b"y"])
     inbox.queue.popleft()  # the application works on 7
     wire.hears("error", code="stale", why="", leases=[[1, 7, 1], [1, 8, 1]])
     assert inbox.stale == {(7, 1), (8, 1)}
     assert not inbox.queue
-    assert wire.says("ack")[0]["acks"] == [[8, 1]]
+    assert wire.says("ack")[0]["seqs"] == [8]
 
 
 def test_end_tells_everybody_who_waits(wire):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import resource
@@ -11,6 +10,8 @@ import threading
 import time
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from rlgpt.bus import envelope
 from rlgpt.bus.broker import Broker
@@ -52,7 +53,7 @@ def worker(address: str, name: str, seconds: str, touch_s: str = "", credit: str
         job = jobs.get(None)
         print("begin", job.seq, job.attempt, time.time(), flush=True)
         time.sleep(float(seconds))
-        result = dataclasses.replace(note("result", derived_id(job.seq, "work", 0), name), topic="result")
+        result = msgspec.structs.replace(note("result", derived_id(job.seq, "work", 0), name), topic="result")
         try:
             client.publish(result, lease=job, timeout_s=60)
         except StaleLease:

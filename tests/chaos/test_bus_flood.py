@@ -51,7 +51,7 @@ def overheard() -> list[bytes]:
     return [
         pack({"op": "pub", "n": 1, "events": raws, "lease": None}),
         pack({"op": "pub", "n": 1, "events": raws, "lease": ["work", 2, 1]}),
-        pack({"op": "ack", "n": 2, "sub": 1, "acks": [[seq, 1] for seq in range(50)]}),
+        pack({"op": "ack", "n": 2, "sub": 1, "attempt": 1, "seqs": list(range(50))}),
         pack({"op": "nack", "n": 3, "sub": 1, "seq": 2, "attempt": 1, "reason": "", "requeue": False, "delay_s": 0}),
         pack({"op": "touch", "sub": 1, "leases": [[seq, 1] for seq in range(50)]}),
         pack({**hello, "heartbeat_s": 1, "subs": []}),

@@ -81,7 +81,7 @@ def _check_envelope(raw: bytes) -> None:
         return
     envelope = decode(raw)  # what a broker has let in, every client can read
     assert decode(encode(envelope)) == envelope
-    assert attributes(encode(envelope))["id"] == fields["id"] == envelope.id
+    assert attributes(encode(envelope)).id == fields.id == envelope.id
 
 
 def corpus() -> list[bytes]:

@@ -81,7 +81,7 @@ class Client {
           for (const [, { frame }] of [...this.unanswered].sort(([a], [b]) => a - b)) this.send(frame)
           break
         case "deliver":
-          for (const [seq, attempt, envelope] of frame.events) this.handle(seq, attempt, decode(envelope))
+          frame.seqs.forEach((seq, index) => this.handle(seq, frame.attempt, decode(frame.events[index])))
           break
         case "puback":
           this.answered(frame.n, ({ resolve, reject }) =>
@@ -133,7 +133,7 @@ class Client {
         })
         const [number] = await this.ask({ op: "pub", events: [answer], lease: ["js", seq, attempt] })
         say("published", { seq: number })
-        await this.ask({ op: "ack", sub: 1, acks: [[seq, attempt]] })
+        await this.ask({ op: "ack", sub: 1, attempt, seqs: [seq] })
       }
       say("settled", { seq, attempt })
     } catch (error) {

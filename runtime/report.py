@@ -12,7 +12,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from rlgpt.agents.loops import RunState
+from rlgpt.runtime.bill import role_words
+from rlgpt.runtime.parts import mode_words, seed_words, stage_lines
 from rlgpt.runtime.run import RunFolder, runs_folder
 from rlgpt.runtime.scenario import bundled
 from rlgpt.runtime.story import PHASE_NAMES, Story, read
@@ -94,20 +95,32 @@ def origin(summary: Summary) -> str:
 
 def summary_lines(summary: Summary) -> list[str]:
     """The closing summary, a line a fact."""
-    state, spent = summary.story.state, summary.story.state.spent
+    state = summary.story.state
     if state.submitted is None:
         return [f"{summary.run.name}: {_outcome_words(summary)}", f"  it had no task yet; it lies in {summary.run.path}"]
+    facts = summary_facts(summary)
+    return [f"{summary.run.name}  ({state.task.mode})", *(f"  {title:<11}{words}" for title, words in facts.items() if words)]
+
+
+def summary_facts(summary: Summary) -> dict[str, str]:
+    """What there is to say of a run that has its task, by title; what does not apply is empty."""
+    state, spent = summary.story.state, summary.story.state.spent
     best = state.plans[state.best].result if state.best is not None else None
+    parts = stage_lines(state)
     usage = best.score.usage if best and best.score else {}
     phases = [f"{name} {duration(seconds)}" for name, seconds in summary.story.phases.items() if seconds >= 0.05]
     live = f"{spent.tokens:,} tokens, {money(spent.usd, spent.unpriced)}" if spent.live else "none: no live model was asked"
+    if len({asked.role for asked in spent.live}) > 1:
+        live += f": {role_words(spent)}"
     first_plan = "" if summary.first_plan_s is None else f"{duration(summary.first_plan_s)} after the launch"
-    under_way = sum(plan.curve[-1].env_steps for plan in state.plans.values() if plan.curve and plan.result is None)
+    under_way = sum(plan.under_way for plan in state.plans.values())
     learning = f"learning ({steps(under_way)} more under way)" if under_way else "learning"
     counted = ((spent.learning_steps, learning), (spent.trial_steps, "trials"), (spent.evaluation_steps, "evaluation"))
-    facts = {
+    return {
         "outcome": _outcome_words(summary),
         "success": _success_words(summary),
+        "stages": ("\n" + " " * 13).join(parts),
+        "seeds": seed_words(state.plans[state.best]) if state.best is not None else "",
         "decisions": ", ".join(f"{name} {share:.0%}" for name, share in sorted(usage.items(), key=lambda item: -item[1])),
         "skills": _skill_words(summary),
         "env steps": ", ".join(f"{steps(number)} {what}" for number, what in counted),
@@ -119,7 +132,6 @@ def summary_lines(summary: Summary) -> list[str]:
         "memory": _memory_words(summary.weights),
         "folder": str(summary.run.path),
     }
-    return [f"{summary.run.name}  ({state.task.mode})", *(f"  {title:<11}{words}" for title, words in facts.items() if words)]
 
 
 def next_steps(summary: Summary) -> list[str]:
@@ -148,14 +160,15 @@ def _outcome_words(summary: Summary) -> str:
 
 def _success_words(summary: Summary) -> str:
     state = summary.story.state
-    best = state.plans[state.best].result if state.best is not None else None
-    score = best.score if best else None
+    score = state.score
     if score is None:
         return "no policy"
     checked = {True: "verified by replay", False: "NOT confirmed by the replay", None: "not replayed: the environment is not deterministic"}
     interval = f"95 % interval {score.low:.1%} to {score.high:.1%}"
-    how = f"{score.successes} of {score.episodes} held-out episodes, {score.actions}"
-    return f"{score.rate:.1%} ({interval}; {how}; {checked[score.verified]}), plan {state.best}, mean return {score.mean_return:.1f}"
+    whole = f" pass all {len(state.sub_tasks)} stages" if state.sub_tasks else ""
+    how = f"{score.successes} of {score.episodes} held-out episodes{whole}, {score.actions}"
+    plan = "" if state.sub_tasks else f", plan {state.best}"
+    return f"{score.rate:.1%} ({interval}; {how}; {checked[score.verified]}){plan}, mean return {score.mean_return:.1f}"
 
 
 def _skill_words(summary: Summary) -> str:
@@ -195,18 +208,12 @@ def compare(summaries: Sequence[Summary]) -> Table:
     return table
 
 
-def _mode(state: RunState) -> str:
-    if state.submitted is None:
-        return "?"
-    return state.task.mode if state.task.critic.enabled else f"{state.task.mode}, no critic"
-
-
 def _rows(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
     states = [summary.story.state for summary in summaries]
     bests = [state.plans[state.best].result if state.best is not None else None for state in states]
-    scores = [best.score if best else None for best in bests]
+    scores = [state.score for state in states]
     rows = [
-        ("mode", [_mode(state) for state in states]),
+        ("mode", [mode_words(state) for state in states]),
         ("outcome", [summary.outcome for summary in summaries]),
         ("success [95 %]", [percent(score) for score in scores]),
         ("episodes", [f"{score.successes} of {score.episodes}, {score.actions}" if score else "" for score in scores]),

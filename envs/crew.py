@@ -5,17 +5,19 @@ A skill that had QUARANTINE workers killed is not called any more: `Crew.quarant
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import structlog
 
-from rlgpt.envs.batch import Batch, Lied, read
+from rlgpt.envs.batch import Batch, BatchReader, Lied, join
 from rlgpt.envs.errors import WorkerDied
-from rlgpt.envs.handle import Worker, wait_readable
+from rlgpt.envs.handle import LOOK_S, Worker
 from rlgpt.envs.layout import RESET, Shape
 from rlgpt.envs.space import leaves
 from rlgpt.envs.zygote import Zygote
@@ -27,26 +29,41 @@ ATTEMPTS = 3  # fresh workers in a row that cannot even be reset, without a skil
 
 
 @dataclass(frozen=True)
-class Order:
-    """One decision asked of one environment. `kind` as in `layout`, `longest` the most environment steps it may take."""
+class Orders:
+    """One decision asked of each environment.
 
-    kind: int
-    longest: int
-    skill: int = -1
-    action: Any = None
+    kinds    as in `layout`
+    skills   which skill is called, -1 for none
+    longest  the most environment steps it may take
+    actions  [n, ...] primitive actions; whatever stands where there is none is not looked at. None: no primitive action at all
+    """
+
+    kinds: list[int]
+    skills: list[int]
+    longest: list[int]
+    actions: Any = None
+
+    def part(self, rows: slice) -> Orders:
+        """Those of some environments."""
+        return Orders(self.kinds[rows], self.skills[rows], self.longest[rows], None if self.actions is None else self.actions[rows])
+
+    @classmethod
+    def reset(cls, count: int) -> Orders:
+        """Reset `count` environments."""
+        return cls([RESET] * count, [-1] * count, [0] * count)
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A worker was lost with its decisions under way.
+    """A worker was lost with its decisions under way; its replacement's environments have been reset.
 
-    fresh  what its replacement's environments look like after their reset
+    rows   its environments
     why    what became of it, in words
-    slot   the environment it was busy with, -1 if that is not known
+    slot   which of these it was busy with, -1 if that is not known
     skill  the skill it was busy with, -1 likewise
     """
 
-    fresh: Batch
+    rows: slice
     why: str
     slot: int
     skill: int
@@ -69,27 +86,30 @@ class Crew:
         self._observation, self._action = zygote.description.observation_space, zygote.description.action_space
         self._observed, (self._acted,) = leaves(self._observation), leaves(self._action)
         self._logged = logged
+        self._reader = self._reads(sizes)
+        ends = np.cumsum([0, *sizes]).tolist()
+        self.rows = [slice(first, end) for first, end in itertools.pairwise(ends)]
         self._losses: Counter[int] = Counter()
         self.quarantined: dict[str, str] = {}
         self.workers: list[Worker] = []
         for index in range(len(sizes)):
             self.workers.append(self.fork(index))
 
-    def ask(self, orders: Sequence[Sequence[Order]], seeds: Sequence[Sequence[int]]) -> list[Batch | Lost]:
+    def ask(self, orders: Orders, seeds: Sequence[int]) -> tuple[Batch, list[Lost]]:
         """Have every worker carry out its orders; `seeds` begin the next episodes, also in the place of lost workers.
 
-        Raises WorkerDied if an environment cannot even be reset any more.
+        In the batch a lost worker's environments are as its replacement's after their reset. Raises WorkerDied if an environment cannot
+        even be reset any more.
         """
-        for worker, mine, next_seeds in zip(self.workers, orders, seeds, strict=True):
-            _write(worker, mine, next_seeds)
-        outcomes: list[Batch | Lost] = []
-        for index, heard in enumerate(self._hear_all(orders)):
-            if isinstance(heard, Batch):
-                outcomes.append(heard)
-                continue
-            slot, skill = self._blame(index, heard, orders[index])
-            outcomes.append(Lost(self._replace(index, seeds[index], skill >= 0), heard, slot, skill))
-        return outcomes
+        self._write(orders, seeds)
+        deadline = time.monotonic() + self._deadline_s
+        troubles = {i: why for i, worker in enumerate(self.workers) if (why := self._hear(worker, deadline))}
+        if not troubles:
+            try:
+                return self._reader.read([worker.views for worker in self.workers], orders.kinds, orders.longest), []
+            except Lied:
+                pass  # `_sort_out` finds out who
+        return self._sort_out(orders, seeds, troubles)
 
     def fork(self, index: int) -> Worker:
         """A fresh worker that could hold what worker `index` holds."""
@@ -103,34 +123,60 @@ class Crew:
             worker.kill()
         self.workers = []
 
-    def _hear_all(self, orders: Sequence[Sequence[Order]]) -> list[Batch | str]:
-        """Every worker's checked answer, or why there is none; workers without one have been ended."""
-        deadline = time.monotonic() + self._deadline_s
-        heard: dict[int, Batch | str] = {}
-        while len(heard) < len(self.workers):
-            silent = {i: worker for i, worker in enumerate(self.workers) if i not in heard}
-            readable = wait_readable([fd for worker in silent.values() for fd in (worker.done, worker.pidfd)], deadline)
-            for index, worker in silent.items():
-                if worker.done in readable and worker.answered():
-                    heard[index] = self._check(worker, orders[index])
-                elif worker.pidfd in readable:
-                    heard[index] = worker.lost()
-                elif time.monotonic() >= deadline:
-                    heard[index] = worker.lost(f"no answer within {self._deadline_s:g} s")
-        return [heard[index] for index in range(len(self.workers))]
+    def _reads(self, sizes: Sequence[int]) -> BatchReader:
+        return BatchReader(sizes, len(self._skills), self._observed, self._acted)
 
-    def _check(self, worker: Worker, orders: Sequence[Order]) -> Batch | str:
+    def _write(self, orders: Orders, seeds: Sequence[int]) -> None:
+        """Tell every worker its part, then wake them all."""
+        kinds, skills, next_seeds = np.array(orders.kinds, np.int32), np.array(orders.skills, np.int32), np.array(seeds, np.int64)
+        for rows, worker in zip(self.rows, self.workers, strict=True):
+            view = worker.views
+            view.kind[:], view.skill[:], view.seed[:] = kinds[rows], skills[rows], next_seeds[rows]
+            if orders.actions is not None:
+                view.action[:] = orders.actions[rows]
+        for worker in self.workers:
+            worker.ring()
+
+    def _hear(self, worker: Worker, deadline: float) -> str:
+        """Wait for a worker's answer; why there is none, "" if there is one. A worker without one has been ended."""
+        while True:
+            ended = worker.wait(max(deadline, time.monotonic() + LOOK_S))
+            if worker.answered():
+                return ""
+            if ended:
+                return worker.lost()
+            if worker.overdue(deadline):
+                return worker.lost(f"no answer within {self._deadline_s:g} s")
+
+    def _sort_out(self, orders: Orders, seeds: Sequence[int], troubles: Mapping[int, str]) -> tuple[Batch, list[Lost]]:
+        """Read each worker's answer by itself, and replace those that have none."""
+        batches, lost = [], []
+        for index, rows in enumerate(self.rows):
+            mine, next_seeds = orders.part(rows), seeds[rows]
+            answer = troubles.get(index) or self._read(self.workers[index], mine, index)
+            if isinstance(answer, str):
+                slot, skill = self._blame(index, answer, mine)
+                lost.append(Lost(rows, answer, slot, skill))
+                explained = skill >= 0 or bool(self.workers[index].host_fault)
+                answer = self._replace(index, next_seeds, explained)
+            batches.append(answer)
+        return join(batches), lost
+
+    def _read(self, worker: Worker, orders: Orders, index: int) -> Batch | str:
         try:
-            return read(worker.views, [order.kind for order in orders], [order.longest for order in orders], self._observed, self._acted)
+            return self._reads([self._sizes[index]]).read([worker.views], orders.kinds, orders.longest)
         except Lied as lie:
             return worker.lost(f"it gave an answer that cannot be: {lie}")
 
-    def _blame(self, index: int, reason: str, orders: Sequence[Order]) -> tuple[int, int]:
+    def _blame(self, index: int, reason: str, orders: Orders) -> tuple[int, int]:
         """Slot and skill the lost worker was busy with (-1: not known); the skill's losses are counted."""
+        if self.workers[index].host_fault:
+            log.warning("host_lost", why=reason, pid=self.workers[index].pid)
+            return -1, -1
         slot, skill, _ = self.workers[index].busy()
-        if not (0 <= slot < len(orders) and 0 <= skill < len(self._skills)):
+        if not (0 <= slot < len(orders.kinds) and 0 <= skill < len(self._skills)):
             # What it was busy with stands in memory that it can write; but where only one skill had been called, it was that one.
-            called = [(i, order.skill) for i, order in enumerate(orders) if order.skill >= 0]
+            called = [(i, skill) for i, skill in enumerate(orders.skills) if skill >= 0]
             slot, skill = called[0] if len(called) == 1 else (-1, -1)
         name = self._skills[skill] if skill >= 0 else None
         log.warning("worker_lost", why=reason, skill=name, pid=self.workers[index].pid)
@@ -143,35 +189,17 @@ class Crew:
 
     def _replace(self, index: int, seeds: Sequence[int], explained: bool) -> Batch:
         """A fresh worker in place of a lost one, its environments reset."""
-        orders, strikes, reason = [Order(RESET, 0)] * self._sizes[index], 0 if explained else 1, ""
+        orders, strikes, reason = Orders.reset(self._sizes[index]), 0 if explained else 1, ""
         while strikes < ATTEMPTS:
             worker = self.workers[index] = self.fork(index)
-            _write(worker, orders, seeds)
-            heard = self._hear_one(worker, orders)
-            if isinstance(heard, Batch):
-                return heard
-            reason = heard
+            view = worker.views
+            view.kind[:], view.skill[:], view.seed[:] = RESET, -1, seeds
+            worker.ring()
+            answer = self._hear(worker, time.monotonic() + self._deadline_s) or self._read(worker, orders, index)
+            if isinstance(answer, Batch):
+                return answer
+            reason = answer
             # A `can_run` that hangs strikes here too; before long it is quarantined, and the reset succeeds.
             if self._blame(index, reason, orders)[1] < 0:
                 strikes += 1
         raise WorkerDied(f"{ATTEMPTS} workers in a row could not reset {self._zygote.environment.id!r}: {reason}")
-
-    def _hear_one(self, worker: Worker, orders: Sequence[Order]) -> Batch | str:
-        deadline = time.monotonic() + self._deadline_s
-        while True:
-            readable = wait_readable([worker.done, worker.pidfd], deadline)
-            if worker.done in readable and worker.answered():
-                return self._check(worker, orders)
-            if worker.pidfd in readable or not readable:
-                return worker.lost("" if readable else f"no answer within {self._deadline_s:g} s")
-
-
-def _write(worker: Worker, orders: Sequence[Order], seeds: Sequence[int]) -> None:
-    view = worker.views
-    view.kind[:] = [order.kind for order in orders]
-    view.skill[:] = [order.skill for order in orders]
-    view.seed[:] = seeds
-    for slot, order in enumerate(orders):
-        if order.action is not None:
-            view.action[slot] = order.action
-    worker.ring()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import math
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -34,23 +35,24 @@ class Expression:
             raise SkillInvalid(f"the {role} expression has {len(text)} characters; at most {MAX_LENGTH}")
         try:
             tree = ast.parse(self.text, mode="eval")
+            self.names = self._check(tree)
+            self._function = eval(_function(tree, sorted(self.names), role), dict(_GLOBALS))  # noqa: S307  it only makes a function
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise SkillInvalid(f"the {role} expression {self.text!r} is not a Python expression: {error}") from None
-        self.names = self._check(tree)
-        self._code = compile(tree, f"<{role}>", "eval")
-        # Globals, not locals: comprehensions and lambdas inside an expression cannot see an eval's locals.
-        self._scope = dict(_GLOBALS)
+        self._given = sorted(self.names)
 
     def __call__(self, values: dict[str, Any]) -> Any:
-        self._scope.update(values)
+        """Its value; `values` has at least those of `names`."""
         try:
-            return eval(self._code, self._scope)  # noqa: S307  only ever inside a locked worker
+            return self._function(*[values[name] for name in self._given])
         except Exception as error:
             raise ExpressionFailed(f"the {self.role} expression {self.text!r} failed: {type(error).__name__}: {error}") from None
 
     def holds(self, values: dict[str, Any]) -> bool:
         """The value as a truth value; raises ExpressionFailed where it has none (an array of several)."""
         value = self(values)
+        if value is True or value is False:
+            return value
         try:
             return bool(value)
         except ValueError as error:
@@ -69,17 +71,21 @@ class Expression:
 
     def _check(self, tree: ast.Expression) -> frozenset[str]:
         bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        used = set()
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr.startswith("_"):
                 raise SkillInvalid(f"the {self.role} expression {self.text!r} uses the private attribute {node.attr!r}")
             if isinstance(node, (ast.Await, ast.Yield, ast.YieldFrom)):
                 raise SkillInvalid(f"the {self.role} expression {self.text!r} must be a plain expression")
-            if isinstance(node, ast.Name) and node.id not in bound:
-                if node.id not in NAMES and node.id not in _GLOBALS:
-                    raise SkillInvalid(
-                        f"the {self.role} expression {self.text!r} uses {node.id!r}; "
-                        f"it may use {', '.join(NAMES)}, np, math, {', '.join(FUNCTIONS)}"
-                    )
-                used.add(node.id)
-        return frozenset(used & set(NAMES))
+            if isinstance(node, ast.Name) and node.id not in bound and node.id not in NAMES and node.id not in _GLOBALS:
+                raise SkillInvalid(
+                    f"the {self.role} expression {self.text!r} uses {node.id!r}; "
+                    f"it may use {', '.join(NAMES)}, np, math, {', '.join(FUNCTIONS)}"
+                )
+        # A name bound in one place, such as a comprehension's, may be meant in another.
+        return frozenset({node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & set(NAMES))
+
+
+def _function(tree: ast.Expression, names: list[str], role: str) -> CodeType:
+    """Code that gives the expression as a function of `names`: looked up once, evaluated in every step."""
+    arguments = ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, [])
+    return compile(ast.fix_missing_locations(ast.Expression(ast.Lambda(arguments, tree.body))), f"<{role}>", "eval")

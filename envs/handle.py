@@ -10,20 +10,23 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
-from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, REQUEST, Views
+from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, HOST_WAITS, REQUEST, Views
+from rlgpt.envs.patience import Patience
 from rlgpt.envs.wire import Channel, WireClosed, WireError, WireTimeout
 
 log = structlog.get_logger()
 
 OUT_OF_MEMORY = 70
+LOOK_S = 0.3  # a worker that is late is looked at so often
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,39 @@ class Doorbells:
         os.close(self.done)
 
 
-class Worker:
-    """The parent's handle of one locked worker."""
+class Lease(Protocol):
+    """A hosted environment, lent to one worker. `end` is the worker's connection."""
 
-    def __init__(self, pid: int, channel: Channel, memory: Views, bells: Doorbells, reap: Callable[[int], int]) -> None:
+    end: socket.socket
+
+    def lost(self) -> str:
+        """Why the host is gone; "" while it lives."""
+
+    def release(self) -> None:
+        """The worker has gone."""
+
+
+class Worker:
+    """The parent's handle of one locked worker.
+
+    leases      hosted environments it plays in
+    grace_s     seconds it may be late, as long as it is these that it waits for
+    host_fault  why it lost one of them, once it did
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        channel: Channel,
+        memory: Views,
+        bells: Doorbells,
+        reap: Callable[[int], int],
+        leases: Sequence[Lease] = (),
+        grace_s: float = 0.0,
+    ) -> None:
         """`reap` asks the worker's own parent, the zygote, for the wait status of a process that has ended."""
+        self._leases, self.grace_s, self.host_fault = tuple(leases), grace_s, ""
+        self._host_waits = 0
         self.pid, self._channel, self.views, self._bells, self._reap = pid, channel, memory, bells, reap
         self.done = bells.done
         # The zygote reaps only when told to, so that the id cannot have been given to another process yet.
@@ -53,6 +84,11 @@ class Worker:
         self.locks: tuple[str, ...] = ()
         self._request = 0
         self._closed = False
+        self._header = memory.header.data
+        self.patience = Patience(may_look=False)
+        self._poller = select.poll()
+        for descriptor in (self.done, self.pidfd):
+            self._poller.register(descriptor, select.POLLIN)
 
     def take(self, work: Mapping[str, Any], ready_s: float) -> None:
         """Send skills and rules, wait until they are compiled. Raises SkillInvalid or WorkerDied."""
@@ -62,12 +98,13 @@ class Worker:
             raise SkillInvalid(plain(answer["invalid"], 4000), line if isinstance(line, int) else None)
         locks = answer.get("ready")
         self.locks = tuple(plain(name, 40) for name in locks[:20]) if isinstance(locks, list) else ()
+        self.patience.may_look = bool(work["look"])
 
     def ask(self, message: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """A message and its answer. Raises WorkerDied; the worker is killed then."""
         try:
             self._channel.send(message, timeout_s)
-            answer = self._channel.receive(timeout_s)
+            answer = self._channel.receive(self._patience(timeout_s))
         except WireError as error:
             slow = f"no answer within {timeout_s:g} s" if isinstance(error, WireTimeout) else f"it sent what is no answer: {error}"
             raise WorkerDied(self.lost("" if isinstance(error, WireClosed) else slow)) from None
@@ -75,10 +112,22 @@ class Worker:
             raise WorkerDied(self.lost(f"it failed: {plain(answer['died'], 2000)}"))
         return answer
 
+    def overdue(self, deadline: float) -> bool:
+        """Whether a worker that has not answered by then (time.monotonic()) is given up: it does not wait for a host, or did so too long.
+
+        To be called every LOOK_S from the deadline on: waiting has to be seen, or to have come and gone since the last look.
+        """
+        now = time.monotonic()
+        if now < deadline:
+            return False
+        before, self._host_waits = self._host_waits, int(self.views.header[HOST_WAITS])
+        waits = self._host_waits % 2 == 1 or self._host_waits != before
+        return now >= deadline + self.grace_s or not (self._leases and waits)
+
     def ring(self) -> None:
         """Begin the batch whose decisions have been written to `views`."""
         self._request += 1
-        self.views.header[ANSWER], self.views.header[REQUEST] = 0, self._request
+        self._header[ANSWER], self._header[REQUEST] = 0, self._request
         try:
             os.eventfd_write(self._bells.go, 1)
         except BlockingIOError:
@@ -90,7 +139,19 @@ class Worker:
             os.eventfd_read(self.done)
         except BlockingIOError:
             return False
-        return int(self.views.header[ANSWER]) == self._request
+        return bool(self._header[ANSWER] == self._request)
+
+    def wait(self, until: float) -> bool:
+        """Wait for the end of a batch, at most until then (time.monotonic()): whether the worker's process has ended."""
+        begin = time.perf_counter()
+        # What is seen in memory is only a reason not to sleep: the bell orders what the worker wrote before what we read.
+        self.patience.look(self._seems_answered)
+        ready = self._poller.poll(max(0.0, until - time.monotonic()) * 1000)
+        self.patience.waited(time.perf_counter() - begin)
+        return any(descriptor == self.pidfd for descriptor, _ in ready)
+
+    def _seems_answered(self) -> bool:
+        return bool(self._header[ANSWER] == self._request)
 
     def busy(self) -> tuple[int, int, int]:
         """Slot, skill and steps the worker says it is (or was) busy with; it may lie."""
@@ -100,6 +161,11 @@ class Worker:
     def lost(self, reason: str = "") -> str:
         """End a worker that went wrong; why, in words: `reason`, or else its own last words, or how its process ended."""
         last = reason or self._died()
+        fault = next((why for lease in self._leases if (why := lease.lost())), "")
+        if fault:
+            last = self.host_fault = f"its host was lost: {plain(fault, 2000)}"
+        elif self._leases and "HostLost: " in last:
+            self.host_fault = last  # the worker's word alone; believed, since all it spares is a skill's count of lost workers
         # A socket closes a moment before its process has ended; give it that moment, to learn its status.
         by_itself = not last and bool(select.select([self.pidfd], [], [], 0.2)[0])
         status = self.kill()
@@ -120,7 +186,17 @@ class Worker:
         os.close(self.pidfd)
         self._bells.close()
         self._channel.close()
+        for lease in self._leases:
+            lease.release()
         return status
+
+    def _patience(self, timeout_s: float) -> float:
+        """Wait for an answer as long as a host may take; then the seconds left to read it, 0 if there is none."""
+        deadline = time.monotonic() + timeout_s
+        while self._leases and not wait_readable([self._channel.fileno()], max(deadline, time.monotonic() + LOOK_S)):
+            if self.overdue(deadline):
+                return 0.0
+        return timeout_s
 
     def _died(self) -> str:
         try:

@@ -7,6 +7,7 @@ reads back what it wrote itself.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,12 @@ from rlgpt.envs.space import SpaceData, leaves
 FAULT_BYTES = 2048
 PRIMITIVE, CALL, RESET = 0, 1, 2
 
-# header, int64: what the parent asked last, what the worker answered last, and what it is busy with (-1: nothing)
-REQUEST, ANSWER, BUSY_SLOT, BUSY_SKILL, BUSY_STEPS = range(5)
+# of an answer, in one go: reward, return, duration, size of the fault's text, terminated, truncated, success
+TOLD = struct.Struct("=ddii3B")
+
+# header, int64: what the parent asked last, what the worker answered last, and what it is busy with (-1: nothing);
+# how often it began or ended to wait for a host (odd: it waits)
+REQUEST, ANSWER, BUSY_SLOT, BUSY_SKILL, BUSY_STEPS, HOST_WAITS = range(6)
 
 
 @dataclass(frozen=True)
@@ -38,9 +43,8 @@ class Views:
     """Arrays over the shared memory; n is the number of slots, S of skills.
 
     header [8]; asked of each slot: kind [n] (PRIMITIVE, CALL, RESET), skill [n], seed [n] of the next episode, action [n, ...]
-    answered: obs and final_obs (lists of leaves, [n, ...]), numbers [n, 2] (reward of the decision, return of the episode so far),
-    duration [n], flags [n, 3] (terminated, truncated, success), runnable [n, S], fault_size [n], fault [n, FAULT_BYTES] UTF-8,
-    log [n, log, ...] actions of this decision
+    answered: obs and final_obs (lists of leaves, [n, ...]), fault [n, FAULT_BYTES] UTF-8, log [n, log, ...] actions of this decision, and
+    answers [n, answer_bytes(S)], where everything small lies together, so that one copy takes it along (see `Answers`)
     """
 
     header: npt.NDArray[np.int64]
@@ -50,13 +54,29 @@ class Views:
     action: npt.NDArray[Any]
     obs: list[npt.NDArray[Any]]
     final_obs: list[npt.NDArray[Any]]
-    numbers: npt.NDArray[np.float64]
-    duration: npt.NDArray[np.int32]
-    flags: npt.NDArray[np.uint8]
-    runnable: npt.NDArray[np.uint8]
-    fault_size: npt.NDArray[np.int32]
+    answers: npt.NDArray[np.uint8]
     fault: npt.NDArray[np.uint8]
     log: npt.NDArray[Any]
+
+
+class Answers:
+    """The parts of `rows` [n, answer_bytes(S)], as arrays over it; a row begins with what TOLD packs.
+
+    numbers [n, 2] (reward of the decision, return of the episode so far), duration [n], fault_size [n],
+    flags [n, 3] (terminated, truncated, success), runnable [n, S]; bits [n, 3 + S] are flags and runnable together
+    """
+
+    def __init__(self, rows: npt.NDArray[np.uint8], skills: int) -> None:
+        self.numbers: npt.NDArray[np.float64] = rows[:, :16].view(np.float64)
+        self.duration: npt.NDArray[np.int32] = rows[:, 16:20].view(np.int32)[:, 0]
+        self.fault_size: npt.NDArray[np.int32] = rows[:, 20:24].view(np.int32)[:, 0]
+        self.bits = rows[:, 24 : 27 + skills]
+        self.flags, self.runnable = self.bits[:, :3], self.bits[:, 3:]
+
+
+def answer_bytes(skills: int) -> int:
+    """Bytes of one environment's row of `Views.answers`."""
+    return -(-(TOLD.size + skills) // 8) * 8
 
 
 def size_of(shape: Shape) -> int:
@@ -83,11 +103,7 @@ def _place(shape: Shape) -> tuple[dict[str, tuple[np.dtype[Any], tuple[int, ...]
         ("action", acted.dtype, (n, *acted.shape)),
         *((f"obs{i}", leaf.dtype, (n, *leaf.shape)) for i, leaf in enumerate(observed)),
         *((f"final{i}", leaf.dtype, (n, *leaf.shape)) for i, leaf in enumerate(observed)),
-        ("numbers", np.float64, (n, 2)),
-        ("duration", np.int32, (n,)),
-        ("flags", np.uint8, (n, 3)),
-        ("runnable", np.uint8, (n, shape.skills)),
-        ("fault_size", np.int32, (n,)),
+        ("answers", np.uint8, (n, answer_bytes(shape.skills))),
         ("fault", np.uint8, (n, FAULT_BYTES)),
         ("log", acted.dtype, (n, shape.log, *acted.shape)),
     ]

@@ -14,6 +14,7 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -24,6 +25,8 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 1,
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446
 _CAPSET = {"x86_64": 126, "aarch64": 91}
 _CAPABILITY_VERSION_3 = 0x20080522
+# Of its own, and empty: users, mounts, host name, System V IPC, network. See namespaces(7).
+_NEW_USER, _NEW_OTHERS = 0x10000000, 0x00020000 | 0x04000000 | 0x08000000 | 0x40000000
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,26 @@ def lock(memory: int) -> tuple[str, ...]:
     seccomp.load(libc)
     _verify()
     return (*locks, "seccomp")
+
+
+def enter_namespaces() -> bool:
+    """Leave the machine's network, mounts, IPC objects and users for empty ones of our own; whether that is allowed here.
+
+    For the zygote, whose workers are then born there. Containers and some distributions forbid it; a worker's filter shuts the same
+    doors, so that nothing is lost without.
+    """
+    libc = _libc()
+    if libc.unshare(ctypes.c_int(_NEW_USER | _NEW_OTHERS)) == 0:
+        return True
+    return bool(os.geteuid() == 0 and libc.unshare(ctypes.c_int(_NEW_OTHERS)) == 0)
+
+
+def namespaces_allowed() -> bool:
+    """Whether a process of ours may enter namespaces of its own: one is started that tries."""
+    if sys.platform != "linux":
+        return False
+    code = "from rlgpt.envs import lockdown; import sys; sys.exit(not lockdown.enter_namespaces())"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=False).returncode == 0
 
 
 def limit_memory(memory: int) -> None:

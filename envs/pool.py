@@ -15,15 +15,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from rlgpt.bus.messages import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.batch import Batch
-from rlgpt.envs.crew import Crew, Lost, Order
+from rlgpt.envs.crew import Crew, Lost, Orders
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
-from rlgpt.envs.layout import CALL, PRIMITIVE, RESET
+from rlgpt.envs.layout import CALL, PRIMITIVE
 from rlgpt.envs.limits import Limits
-from rlgpt.envs.space import fold, restore
+from rlgpt.envs.space import fold, leaves, restore
+from rlgpt.envs.staffing import staff
 from rlgpt.envs.transitions import Call, Choice, EpisodeEnd, Primitive, Transitions
 from rlgpt.envs.trial import Replayer, Trials, describe, replay, try_skill
 from rlgpt.envs.zygote import Zygote, work_for
@@ -48,7 +50,6 @@ __all__ = [
     "try_skill",
 ]
 
-WORTH_S = 0.0004  # work that makes one more worker pay, seconds; some times what waking a process costs
 MAX_RECORDED = 1_000_000  # actions of one episode; beyond, its actions are not kept
 
 
@@ -60,6 +61,7 @@ class WorkerPool:
     skills        that `Call` counts through; each may call the others
     gamma         discount inside a decision
     shaping       expression added to the reward of every step
+    success_reward  added to the reward of the first step of an episode after which `success` holds
     deadline_s    seconds a worker may take for its share of one batch of decisions before it is killed; a call of a skill is
                   stopped, without harm to others, after its share of four fifths of that
     fallbacks     actions one of which is taken where a call takes no step (can_run false, returned at once); empty: any action
@@ -77,6 +79,7 @@ class WorkerPool:
         skills: Sequence[Skill] = (),
         gamma: float = 1.0,
         shaping: str = "",
+        success_reward: float = 0.0,
         deadline_s: float = 30.0,
         limits: Limits | None = None,
         fallbacks: Sequence[Any] = (),
@@ -89,25 +92,31 @@ class WorkerPool:
         zygote = Zygote(environment, limits=limits)
         self._finalizer = weakref.finalize(self, zygote.close)
         longest = max([1, *(skill.max_steps for skill in self.skills)])
-        per = -(-environments // min(workers or _worthwhile(environments * zygote.step_s * min(longest, 10)), environments))
-        self._slots = [range(first, min(first + per, environments)) for first in range(0, environments, per)]
+        # A worker that waits for its host costs nothing, so that each hosted environment has one, and they wait side by side.
+        wanted = environments if environment.host and workers is None else workers
+        self.staffing = staff(environments, zygote.step_s * min(longest, 10), len(os.sched_getaffinity(0)), wanted)
+        per = self.staffing.each
         self._observation = zygote.description.observation_space
+        (self._acted,) = leaves(zygote.description.action_space)
+        self._no_action = np.zeros(self._acted.shape, self._acted.dtype).tolist()
         self.observation_space, self.action_space = restore(self._observation), restore(zygote.description.action_space)
         work = work_for(
             [skill.model_dump() for skill in self.skills],
             success,
             shaping=shaping,
+            success_reward=success_reward,
             gamma=gamma,
             call_s=max(0.05, 0.8 * deadline_s / per),
             fallbacks=[value.tolist() if isinstance(value, np.ndarray) else value for value in fallbacks],
+            look=self.staffing.look and not environment.host,
         )
         try:
-            sizes, names = [len(slots) for slots in self._slots], [skill.name for skill in self.skills]
+            sizes, names = [min(per, environments - first) for first in range(0, environments, per)], [skill.name for skill in self.skills]
             self._crew = Crew(zygote, sizes, names, work, logged=longest if record else 0, deadline_s=deadline_s)
         except BaseException:
             self._finalizer()
             raise
-        self._seeds, self._steps = [0] * environments, [0] * environments
+        self._seeds, self._steps = [0] * environments, np.zeros(environments, np.int64)
         self._recorded: list[list[Any] | None] = [None] * environments
         self._latest: list[Any] | None = None
 
@@ -134,11 +143,10 @@ class WorkerPool:
     def reset(self, seeds: Sequence[int]) -> Transitions:
         """Begin an episode of each seed; rewards and durations are 0. Raises WorkerDied if the environment cannot be reset."""
         self._check_seeds(seeds)
-        orders = [[Order(RESET, 0)] * len(slots) for slots in self._slots]
-        outcomes = self._crew.ask(orders, self._shared(seeds))
-        self._seeds, self._steps = [int(seed) for seed in seeds], [0] * self.environments
+        batch, _ = self._crew.ask(Orders.reset(self.environments), seeds)
+        self._seeds, self._steps[:] = [int(seed) for seed in seeds], 0
         self._recorded = [[] if self._record else None for _ in seeds]
-        return self._join([outcome.fresh if isinstance(outcome, Lost) else outcome for outcome in outcomes], [None] * self.environments)
+        return self._transitions(batch, (None,) * self.environments)
 
     def step(self, choices: Sequence[Choice], next_seeds: Sequence[int]) -> Transitions:
         """Take one decision in every environment; `next_seeds[i]` begins the next episode where environment i's ends now."""
@@ -147,12 +155,10 @@ class WorkerPool:
             raise ValueError(f"{len(choices)} choices for {self.environments} environments")
         if self._latest is None:
             raise RuntimeError("reset(seeds) comes before the first step")
-        orders = self._shared([self._order(choice) for choice in choices])
-        batches = []
-        for slots, outcome in zip(self._slots, self._crew.ask(orders, self._shared(next_seeds)), strict=True):
-            batches.append(self._lost(slots, outcome, choices) if isinstance(outcome, Lost) else outcome)
-        ended = [end for slots, batch in zip(self._slots, batches, strict=True) for end in self._count(slots, batch, next_seeds)]
-        return self._join(batches, ended)
+        batch, losses = self._crew.ask(self._orders(choices), next_seeds)
+        for lost in losses:
+            self._cut_off(batch, lost, choices)
+        return self._transitions(batch, self._count(batch, next_seeds))
 
     def close(self) -> None:
         """End every worker."""
@@ -165,17 +171,30 @@ class WorkerPool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _order(self, choice: Choice) -> Order:
-        if isinstance(choice, Primitive):
-            return Order(PRIMITIVE, 1, action=choice.action)
-        if not 0 <= choice.skill < len(self.skills):
-            raise ValueError(f"skill number {choice.skill}, where there are {len(self.skills)}")
-        skill = self.skills[choice.skill]
-        return Order(CALL, 1) if skill.name in self._crew.quarantined else Order(CALL, skill.max_steps, choice.skill)
+    def _orders(self, choices: Sequence[Choice]) -> Orders:
+        kinds, skills, longest, actions = [], [], [], []
+        for choice in choices:
+            if isinstance(choice, Primitive):
+                kinds.append(PRIMITIVE)
+                skills.append(-1)
+                longest.append(1)
+                actions.append(choice.action)
+                continue
+            if not 0 <= choice.skill < len(self.skills):
+                raise ValueError(f"skill number {choice.skill}, where there are {len(self.skills)}")
+            skill = self.skills[choice.skill]
+            may = skill.name not in self._crew.quarantined
+            kinds.append(CALL)
+            skills.append(choice.skill if may else -1)
+            longest.append(skill.max_steps if may else 1)
+            actions.append(self._no_action)
+        return Orders(kinds, skills, longest, self._actions(actions) if PRIMITIVE in kinds else None)
 
-    def _shared(self, rows: Sequence[Any]) -> list[Sequence[Any]]:
-        """One entry per environment, cut into one part per worker."""
-        return [rows[slots.start : slots.stop] for slots in self._slots]
+    def _actions(self, actions: Sequence[Any]) -> npt.NDArray[Any]:
+        array = np.array(actions, self._acted.dtype)
+        if array.shape[1:] != self._acted.shape:
+            raise ValueError(f"actions of shape {array.shape[1:]}, where the action space's are of shape {self._acted.shape}")
+        return array
 
     def _check_seeds(self, seeds: Sequence[int]) -> None:
         if len(seeds) != self.environments:
@@ -183,67 +202,59 @@ class WorkerPool:
         if min(seeds) < 0 or max(seeds) >= 2**63:
             raise ValueError(f"seeds are integers from 0 to 2**63 - 1, not {list(seeds)}")
 
-    def _lost(self, slots: range, lost: Lost, choices: Sequence[Choice]) -> Batch:
-        """What a lost worker's decisions came to: its episodes end, cut off, where they were last seen."""
+    def _cut_off(self, batch: Batch, lost: Lost, choices: Sequence[Choice]) -> None:
+        """Tell what a lost worker's decisions came to: its episodes end, cut off, where they were last seen."""
         assert self._latest is not None
-        batch = lost.fresh
-        batch.final_obs = [leaf[slots.start : slots.stop] for leaf in self._latest]
-        batch.duration[:] = 1
-        batch.truncated[:] = True
-        # What was executed is not known, so that it cannot be replayed.
-        batch.actions = []
-        for slot in slots:
+        rows = lost.rows
+        if batch.final_obs is batch.obs:
+            batch.final_obs = [now.copy() for now in batch.obs]
+        for final, latest in zip(batch.final_obs, self._latest, strict=True):
+            final[rows] = latest[rows]
+        batch.duration[rows], batch.truncated[rows] = 1, True
+        for slot in range(rows.start, rows.stop):
+            batch.faults[slot] = f"lost with its worker: {lost.why}"
+            # What was executed is not known, so that it cannot be replayed.
             self._recorded[slot] = None
-        batch.faults = [f"lost with its worker: {lost.why}"] * len(slots)
-        if lost.slot >= 0 and isinstance(choices[slots.start + lost.slot], Call):
-            batch.faults[lost.slot] = f"skill {self.skills[lost.skill].name!r} lost its worker: {lost.why}"
-        return batch
+        busy = rows.start + lost.slot
+        if lost.slot >= 0 and isinstance(choices[busy], Call):
+            batch.faults[busy] = f"skill {self.skills[lost.skill].name!r} lost its worker: {lost.why}"
 
-    def _count(self, slots: range, batch: Batch, next_seeds: Sequence[int]) -> list[EpisodeEnd | None]:
-        """Book the decisions of one worker; the episodes that ended. Steps and seeds are our own count, not the worker's."""
-        ended: list[EpisodeEnd | None] = [None] * len(slots)
-        for i, (slot, steps) in enumerate(zip(slots, batch.duration.tolist(), strict=True)):
-            self._steps[slot] += steps
+    def _count(self, batch: Batch, next_seeds: Sequence[int]) -> tuple[EpisodeEnd | None, ...]:
+        """Book the decisions; the episodes that ended. Steps and seeds are our own count, not the workers'."""
+        self._steps += batch.duration
+        if self._record:
+            self._keep(batch)
+        ended: list[EpisodeEnd | None] = [None] * self.environments
+        done = batch.terminated | batch.truncated
+        for slot in np.flatnonzero(done).tolist() if b"\1" in done.tobytes() else ():
             recorded = self._recorded[slot]
-            if recorded is not None and batch.actions:
-                recorded.append(batch.actions[i])
-                if self._steps[slot] > MAX_RECORDED:
-                    self._recorded[slot] = recorded = None
-            if not (batch.terminated[i] or batch.truncated[i]):
-                continue
             actions = np.concatenate(recorded) if recorded else None
-            met, gained, cut = bool(batch.success[i]), float(batch.episode_return[i]), not bool(batch.terminated[i])
-            ended[i] = EpisodeEnd(self._seeds[slot], met, gained, self._steps[slot], cut, actions)
+            met, gained, cut = bool(batch.success[slot]), float(batch.episode_return[slot]), not bool(batch.terminated[slot])
+            ended[slot] = EpisodeEnd(self._seeds[slot], met, gained, int(self._steps[slot]), cut, actions)
             self._seeds[slot], self._steps[slot] = int(next_seeds[slot]), 0
             self._recorded[slot] = [] if self._record else None
-        return ended
+        return tuple(ended)
 
-    def _join(self, batches: Sequence[Batch], ended: Sequence[EpisodeEnd | None]) -> Transitions:
-        count = range(len(batches[0].obs))
-        obs = [_stack([batch.obs[i] for batch in batches]) for i in count]
-        same = all(batch.final_obs is batch.obs for batch in batches)
-        final = obs if same else [_stack([batch.final_obs[i] for batch in batches]) for i in count]
-        runnable = _stack([batch.runnable for batch in batches])
+    def _keep(self, batch: Batch) -> None:
+        for slot, (recorded, actions) in enumerate(zip(self._recorded, batch.actions, strict=True)):
+            if recorded is not None:
+                recorded.append(actions)
+                if self._steps[slot] > MAX_RECORDED:
+                    self._recorded[slot] = None
+
+    def _transitions(self, batch: Batch, ended: tuple[EpisodeEnd | None, ...]) -> Transitions:
         for i, skill in enumerate(self.skills if self._crew.quarantined else ()):
-            runnable[:, i] &= skill.name not in self._crew.quarantined
-        self._latest = obs
+            batch.runnable[:, i] &= skill.name not in self._crew.quarantined
+        self._latest = batch.obs
+        obs = fold(self._observation, batch.obs)
         return Transitions(
-            obs=fold(self._observation, obs),
-            final_obs=fold(self._observation, final),
-            reward=_stack([batch.reward for batch in batches]),
-            duration=_stack([batch.duration for batch in batches]),
-            terminated=_stack([batch.terminated for batch in batches]),
-            truncated=_stack([batch.truncated for batch in batches]),
-            runnable=runnable,
-            ended=tuple(ended),
-            faults=tuple(fault for batch in batches for fault in batch.faults),
+            obs=obs,
+            final_obs=obs if batch.final_obs is batch.obs else fold(self._observation, batch.final_obs),
+            reward=batch.reward,
+            duration=batch.duration,
+            terminated=batch.terminated,
+            truncated=batch.truncated,
+            runnable=batch.runnable,
+            ended=ended,
+            faults=tuple(batch.faults),
         )
-
-
-def _worthwhile(batch_s: float) -> int:
-    """Workers for batches of so many seconds of work: waking one pays only if it has more to do than that costs."""
-    return max(1, min(len(os.sched_getaffinity(0)), int(batch_s / WORTH_S)))
-
-
-def _stack(parts: Sequence[Any]) -> Any:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import platform
 import struct
 
@@ -64,6 +65,7 @@ _PROT_EXEC = 4
 _SET_MODE_FILTER, _GET_ACTION_AVAIL, _FLAG_TSYNC = 1, 2, 1
 
 
+@functools.cache
 def program(machine: str) -> bytes:
     """The filter for `machine` as an array of struct sock_filter."""
     audit, column = ARCHITECTURE[machine]

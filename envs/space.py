@@ -7,6 +7,7 @@ and Tuple. Members of a Dict that are no arrays (Text, Sequence, Graph, ...) are
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def describe(space: gymnasium.Space[Any]) -> SpaceData:
             return {"type": "Dict", "spaces": [[str(key), describe(part)] for key, part in space.spaces.items()]}
         case spaces.Tuple():
             return {"type": "Tuple", "spaces": [describe(part) for part in space.spaces]}
-    return {"type": "Opaque", "name": type(space).__name__}
+    return {"type": "Opaque", "name": getattr(space, "opaque_name", type(space).__name__)}
 
 
 def restore(data: SpaceData) -> gymnasium.Space[Any]:
@@ -128,17 +129,17 @@ def leaves(data: SpaceData, path: tuple[str | int, ...] = ()) -> list[Leaf]:
 
 def fold(data: SpaceData, arrays: list[Array]) -> Any:
     """Arrays in the order of `leaves` put back into the structure of the space; consumes none of its arguments."""
-    rest = iter(arrays)
+    # Not a function inside this one: that would refer to itself, and keep the arrays until the next garbage collection.
+    return arrays[0] if len(arrays) == 1 and data["type"] not in ("Dict", "Tuple") else _fold(data, iter(arrays))
 
-    def build(part: SpaceData) -> Any:
-        match part["type"]:
-            case "Dict":
-                return {key: build(member) for key, member in part["spaces"] if _carried(member)}
-            case "Tuple":
-                return tuple(build(member) for member in part["spaces"])
-        return next(rest)
 
-    return build(data)
+def _fold(data: SpaceData, rest: Iterator[Array]) -> Any:
+    match data["type"]:
+        case "Dict":
+            return {key: _fold(member, rest) for key, member in data["spaces"] if _carried(member)}
+        case "Tuple":
+            return tuple(_fold(member, rest) for member in data["spaces"])
+    return next(rest)
 
 
 def bound(data: SpaceData, side: str) -> Any:

@@ -36,6 +36,7 @@ def examine(runs: Path) -> Iterator[Finding]:
     yield Finding("system", f"{platform.platform()}, {os.cpu_count()} cores", True if sys.platform == "linux" else None)
     yield from _packages()
     yield _sandbox()
+    yield _namespaces()
     yield _worker()
     yield _runs(runs)
     for name, provider in PROVIDERS.items():
@@ -70,6 +71,14 @@ def _sandbox() -> Finding:
     except SandboxUnavailable as error:
         return Finding("sandbox", str(error), ok=False)
     return Finding("sandbox", f"{offer.words}{f'; {warning}' if warning else ''}", None if warning else True)
+
+
+def _namespaces() -> Finding:
+    from rlgpt.envs import lockdown
+
+    if lockdown.namespaces_allowed():
+        return Finding("sandbox", "workers enter user, network, mount, IPC and host name namespaces of their own")
+    return Finding("sandbox", "no namespaces for workers here (a container, or this system's policy); seccomp shuts the same doors", None)
 
 
 def _worker() -> Finding:

@@ -1,14 +1,16 @@
 """Environment steps a second of the locked worker pool, paired with stable-baselines3's vector environments in one run.
 
-    python tests/benchmarks/bench_workers.py [--environments 8] [--workers 2] [--seconds 2] [--rounds 3] [--slow 300]
+    python tests/benchmarks/bench_workers.py [--environments 8] [--workers 2] [--seconds 0.5] [--rounds 15] [--slow 300]
 
-Prints a Markdown table; ratios are to SubprocVecEnv in the same round, and the median round is shown. SubprocVecEnv has one process
-per environment, as it always has; `workers` is ours. Actions are drawn beforehand; nothing learns.
+Prints a Markdown table. SubprocVecEnv and AsyncVectorEnv have one process per environment, as they always have; `workers` is ours, and
+PufferLib's, which takes part where it is installed. Actions are drawn beforehand; nothing learns.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import os
 import statistics
 import sys
@@ -55,33 +57,43 @@ class Frames(gymnasium.Env):
 gymnasium.register("BenchFrames-v0", Frames)
 
 
-def rate(step: Callable[[], int], seconds: float) -> float:
-    """Environment steps a second; `step` returns how many it took."""
-    for _ in range(20):
-        step()
-    taken, begin = 0, time.perf_counter()
-    while (now := time.perf_counter()) - begin < seconds:
-        taken += step()
-    return taken / (now - begin)
+Play = Callable[[], int]
 
 
-def sb3(kind: Any, identifier: str, kwargs: dict[str, Any], n: int, seconds: float) -> float:
+@contextlib.contextmanager
+def sb3(kind: Any, identifier: str, kwargs: dict[str, Any], n: int) -> Iterator[Play]:
     env = kind([lambda: gymnasium.make(identifier, **kwargs) for _ in range(n)])
-    try:
-        env.reset()
-        actions = np.random.default_rng(0).integers(0, 2, (64, n))
-        turn: Iterator[int] = iter(range(10**9))
-
-        def step() -> int:
-            env.step(actions[next(turn) % 64])
-            return n
-
-        return rate(step, seconds)
-    finally:
-        env.close()
+    env.reset()
+    with contextlib.closing(env):
+        yield taking(env.step, np.random.default_rng(0).integers(0, 2, (64, n)), n)
 
 
-def ours(identifier: str, kwargs: dict[str, Any], n: int, workers: int | None, seconds: float, skill: bool = False) -> float:
+@contextlib.contextmanager
+def gymnasium_async(identifier: str, kwargs: dict[str, Any], n: int) -> Iterator[Play]:
+    """Gymnasium's AsyncVectorEnv: one process per environment, observations in shared memory."""
+    env = gymnasium.vector.AsyncVectorEnv([lambda: gymnasium.make(identifier, **kwargs) for _ in range(n)])
+    env.reset(seed=0)
+    with contextlib.closing(env):
+        yield taking(env.step, np.random.default_rng(0).integers(0, 2, (64, n)), n)
+
+
+@contextlib.contextmanager
+def pufferlib_vector(identifier: str, kwargs: dict[str, Any], n: int, workers: int) -> Iterator[Play]:
+    """PufferLib's Multiprocessing: `workers` processes that look, and do not sleep, while they wait."""
+    import pufferlib.emulation
+    import pufferlib.vector
+
+    def make(**more: Any) -> Any:
+        return pufferlib.emulation.GymnasiumPufferEnv(env=gymnasium.make(identifier, **kwargs), **more)
+
+    env = pufferlib.vector.make(make, backend=pufferlib.vector.Multiprocessing, num_envs=n, num_workers=workers)
+    env.reset(seed=0)
+    with contextlib.closing(env):
+        yield taking(env.step, np.random.default_rng(0).integers(0, 2, (64, n)), n)
+
+
+@contextlib.contextmanager
+def ours(identifier: str, kwargs: dict[str, Any], n: int, workers: int | None, skill: bool = False) -> Iterator[Play]:
     environment = Environment(id=identifier if identifier.startswith("Cart") else f"bench_workers:{identifier}", kwargs=kwargs)
     with WorkerPool(environment, success="False", environments=n, workers=workers, skills=[TEN]) as pool:
         pool.reset(list(range(n)))
@@ -93,7 +105,40 @@ def ours(identifier: str, kwargs: dict[str, Any], n: int, workers: int | None, s
             i = next(turn)
             return int(pool.step(choices[i % 64], [i * n + k for k in range(n)]).duration.sum())
 
-        return rate(step, seconds)
+        yield step
+
+
+def taking(step: Callable[[Any], Any], actions: Any, n: int) -> Play:
+    turn: Iterator[int] = iter(range(10**9))
+
+    def play() -> int:
+        step(actions[next(turn) % 64])
+        return n
+
+    return play
+
+
+def rate(step: Play, seconds: float) -> float:
+    """Environment steps a second; `step` returns how many it took."""
+    for _ in range(5):
+        step()
+    taken, begin = 0, time.perf_counter()
+    while (now := time.perf_counter()) - begin < seconds:
+        taken += step()
+    return taken / (now - begin)
+
+
+def rounds_of(players: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Steps a second of every player in every round. All stay alive, and play by turns: what slows the machine slows them alike."""
+    with contextlib.ExitStack() as stack:
+        plays = {name: stack.enter_context(begin()) for name, begin in players.items()}
+        for play in plays.values():
+            rate(play, 0.1)
+        found: dict[str, list[float]] = {name: [] for name in plays}
+        for _ in range(rounds):
+            for name, play in plays.items():
+                found[name].append(rate(play, seconds))
+    return found
 
 
 def starting(rounds: int) -> tuple[float, float, float]:
@@ -121,38 +166,45 @@ def starting(rounds: int) -> tuple[float, float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("environments", 8), ("workers", 2), ("rounds", 3), ("slow", 300)):
+    for name, default in (("environments", 8), ("workers", 2), ("rounds", 15), ("slow", 300)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=0.5)
     given = parser.parse_args()
-    n, workers, seconds = given.environments, given.workers, given.seconds
+    n, workers = given.environments, given.workers
     worlds = {
         f"CartPole x{n}": ("CartPole-v1", {}),
         f"64x64x3 x{n}": ("BenchFrames-v0", {}),
         f"64x64x3 + {given.slow} µs x{n}": ("BenchFrames-v0", {"micros": given.slow}),
     }
-    players: dict[str, Callable[[str, dict[str, Any]], float]] = {
-        "SubprocVecEnv": lambda name, kwargs: sb3(SubprocVecEnv, name, kwargs, n, seconds),
-        "DummyVecEnv": lambda name, kwargs: sb3(DummyVecEnv, name, kwargs, n, seconds),
-        f"locked, {workers} workers": lambda name, kwargs: ours(name, kwargs, n, workers, seconds),
-        "locked, workers chosen": lambda name, kwargs: ours(name, kwargs, n, None, seconds),
-        f"locked, {workers} workers, skills of 10": lambda name, kwargs: ours(name, kwargs, n, workers, seconds, skill=True),
-    }
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    for _ in range(given.rounds):
-        for world, (name, kwargs) in worlds.items():
-            base = 0.0
-            for player, play in players.items():
-                speed = play(name, kwargs)
-                base = base or speed
-                found.setdefault((player, world), []).append((speed / base, speed))
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; environment steps/s, in brackets the ratio to SubprocVecEnv\n")
+    found = {}
+    for world, (name, kwargs) in worlds.items():
+        players: dict[str, Callable[[], Any]] = {
+            "SubprocVecEnv": lambda name=name, kwargs=kwargs: sb3(SubprocVecEnv, name, kwargs, n),
+            "DummyVecEnv": lambda name=name, kwargs=kwargs: sb3(DummyVecEnv, name, kwargs, n),
+            "Gymnasium AsyncVectorEnv": lambda name=name, kwargs=kwargs: gymnasium_async(name, kwargs, n),
+            f"locked, {workers} workers": lambda name=name, kwargs=kwargs: ours(name, kwargs, n, workers),
+            "locked, workers chosen": lambda name=name, kwargs=kwargs: ours(name, kwargs, n, None),
+            f"locked, {workers} workers, skills of 10": lambda name=name, kwargs=kwargs: ours(name, kwargs, n, workers, skill=True),
+        }
+        if importlib.util.find_spec("pufferlib"):
+            players |= {
+                f"PufferLib, {count} workers": lambda name=name, kwargs=kwargs, count=count: pufferlib_vector(name, kwargs, n, count)
+                for count in sorted({1, workers})
+            }
+        found[world] = rounds_of(players, given.rounds, given.seconds)
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {given.rounds} rounds in turn: environment steps/s, in brackets"
+    )
+    print("the median of the ratio to SubprocVecEnv in the same round\n")
     print("| |" + "".join(f" {world} |" for world in worlds))
     print("|---|" + "---|" * len(worlds))
     for player in players:
-        cells = [sorted(found[player, world])[given.rounds // 2] for world in worlds]
-        print(f"| {player} |" + "".join(f" {speed / 1000:.1f} k ({ratio:.1f}) |" for ratio, speed in cells))
-    cold, warm, tried = starting(given.rounds)
+        cells = []
+        for world in worlds:
+            ratios = [mine / base for mine, base in zip(found[world][player], found[world]["SubprocVecEnv"], strict=True)]
+            cells.append(f" {statistics.median(found[world][player]) / 1000:.1f} k ({statistics.median(ratios):.1f}) |")
+        print(f"| {player} |" + "".join(cells))
+    cold, warm, tried = starting(min(3, given.rounds))
     print(f"\nstart to ready {cold:.0f} ms; fork of a locked worker to ready {warm:.1f} ms; trial of a skill and its replay {tried:.0f} ms")
 
 

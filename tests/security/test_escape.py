@@ -1,4 +1,5 @@
 """Real attacks, run as skills inside a locked worker by the strongest attacker there is: one whose imports hold ctypes and all the rest.
+As whoever runs the tests; `test_ordinary_user.py` has them run again as an ordinary user where that is root.
 
 Every attack either fails with an error, which says what blocked it, or costs the worker. `-s` prints attack -> blocked by what.
 """
@@ -15,6 +16,7 @@ import pytest
 
 from rlgpt.bus.messages import Skill
 from rlgpt.bus.task import Environment
+from rlgpt.envs import lockdown
 from rlgpt.envs.errors import WorkerDied
 from rlgpt.envs.pool import Limits, Trials
 
@@ -209,6 +211,7 @@ def target(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trials():
+    print(f"\nattacks as uid {os.geteuid()} ({lockdown.probe().words})")
     with Trials(Environment(id="CartPole-v1", imports=MODULES), Limits(memory_mb=128)) as trials:
         yield trials
 

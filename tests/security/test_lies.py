@@ -8,15 +8,15 @@ from __future__ import annotations
 import contextlib
 import textwrap
 
+import numpy as np
 import pytest
 
 from rlgpt.bus.messages import Skill
 from rlgpt.bus.task import Environment
-from rlgpt.envs.batch import Batch
-from rlgpt.envs.crew import Crew, Lost, Order
+from rlgpt.envs.crew import Crew, Orders
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
 from rlgpt.envs.layout import CALL, PRIMITIVE, RESET
-from rlgpt.envs.pool import Trials
+from rlgpt.envs.pool import Call, Limits, Primitive, Trials, WorkerPool
 from rlgpt.envs.zygote import Zygote, work_for
 
 MODULES = ("math", "numpy", "gc", "os", "socket", "itertools", "time", "select")
@@ -26,32 +26,39 @@ import gc, os, socket, itertools, time
 things = gc.get_objects()
 runner = next(t for t in things if type(t).__name__ == "Runner")
 channel = next(t for t in things if type(t).__name__ == "Channel")
-view, header = runner.views, runner.views.header
+view, told, header = runner.views, runner.answers, runner.views.header
 """
 
 # Done after an honest batch, before it is announced; what the parent says of it.
 LIES = {
-    "view.numbers[0, 0] = np.nan": "a reward or return is not finite",
-    "view.numbers[0, 0] = np.inf": "a reward or return is not finite",
-    "view.numbers[0, 0] = 1e200": "a reward or return is not finite",
-    "view.numbers[0, 1] = -np.inf": "a reward or return is not finite",
-    "view.duration[0] = 0": "took 0 steps, where 1 to 1 are possible",
-    "view.duration[0] = -1": "took -1 steps",
-    "view.duration[0] = 2": "took 2 steps",
-    "view.duration[0] = 2**31 - 1": "took 2147483647 steps",
-    "view.flags[0, 0] = 2": "flags holds 2",
-    "view.flags[0, 1] = 255": "flags holds 255",
-    "view.flags[0, 2] = 9": "flags holds 9",
-    "view.runnable[0, 0] = 3": "runnable holds 3",
+    "told.numbers[0, 0] = np.nan": "a reward or return is not finite",
+    "told.numbers[0, 0] = np.inf": "a reward or return is not finite",
+    "told.numbers[0, 0] = 1e200": "a reward or return is not finite",
+    "told.numbers[0, 1] = -np.inf": "a reward or return is not finite",
+    "told.duration[0] = 0": "took 0 steps, where 1 to 1 are possible",
+    "told.duration[0] = -1": "took -1 steps",
+    "told.duration[0] = 2": "took 2 steps",
+    "told.duration[0] = 2**31 - 1": "took 2147483647 steps",
+    "told.flags[0, 0] = 2": "flags holds 2",
+    "told.flags[0, 1] = 255": "flags holds 255",
+    "told.flags[0, 2] = 9": "flags holds 9",
+    "told.runnable[0, 0] = 3": "runnable holds 3",
     "view.obs[0][0, 1] = np.nan": "obs is not finite",
     "view.obs[0][0, 1] = np.inf": "obs is not finite",
-    "view.flags[0, 1] = 1; view.final_obs[0][0, 0] = np.nan": "final_obs is not finite",
-    "view.fault_size[0] = 10**6": "longer than its place",
-    "view.fault_size[0] = -1": "longer than its place",
-    "view.fault_size[0] = 5": "failed, yet its episode goes on",
+    "told.flags[0, 1] = 1; view.final_obs[0][0, 0] = np.nan": "final_obs is not finite",
+    "told.fault_size[0] = 10**6": "longer than its place",
+    "told.fault_size[0] = -1": "longer than its place",
+    "told.fault_size[0] = 5": "failed, yet its episode goes on",
     "header[1] = 0": "no answer within",
     "header[1] = 10**15": "no answer within",
     "header[0] = header[1] = 12345": "no answer within",
+    "header[1] -= 1": "no answer within",  # the batch before once more
+    "header[0] -= 1; header[1] = header[0]": "no answer within",
+    "told.numbers[:] = 1e30": "a reward or return is not finite",
+    "view.answers[:] = 255": "flags holds 255",
+    "[array.fill(np.nan) for array in view.obs]": "obs is not finite",
+    "bells = next(t for t in things if type(t).__name__ == 'Doorbells'); [os.eventfd_write(bells.done, 1) for _ in range(9)]": "",
+    "[os.ftruncate(fd, 0) for fd in range(3, 10)]": "it failed: PermissionError",
     "view.log[0] = 77": "action holds a value outside 0 to 1",
     "os._exit(0)": "it ended by itself with status 0",
     "os._exit(70)": "it ran out of memory",
@@ -95,8 +102,9 @@ def lying(zygote: Zygote, lie: str):
     crew = Crew(zygote, [1], ["plant"], work, logged=1, deadline_s=0.5)
 
     def ask(kind: int, skill: int = -1):
-        order = Order(kind, 0 if kind == RESET else 1, skill, 0 if kind == PRIMITIVE else None)
-        return crew.ask([[order]], [[3]])[0]
+        orders = Orders([kind], [skill], [0 if kind == RESET else 1], np.zeros(1, np.int64) if kind == PRIMITIVE else None)
+        batch, lost = crew.ask(orders, [3])
+        return batch, lost[0].why if lost else ""
 
     ask(RESET)
     ask(CALL, 0)
@@ -110,21 +118,20 @@ def lying(zygote: Zygote, lie: str):
 def test_lie_in_shared_memory_costs_the_worker_and_not_the_parent(lie, zygote):
     with lying(zygote, lie) as (ask, crew):
         before = crew.workers[0].pid
-        outcome = ask(PRIMITIVE)
-        why = outcome.why if isinstance(outcome, Lost) else ""
+        _, why = ask(PRIMITIVE)
         print(f"{lie:75} -> {why or 'without effect'}")
         assert LIES[lie] in why
-        assert isinstance(outcome, Lost) == (crew.workers[0].pid != before)
+        assert bool(why) == (crew.workers[0].pid != before)
         if LIES[lie]:
-            assert isinstance(outcome, Lost)
-            assert isinstance(ask(PRIMITIVE), Batch)
+            assert why
+            assert ask(PRIMITIVE)[1] == ""
 
 
 def test_fault_text_with_control_characters_reaches_nobody_as_such(zygote):
-    lie = "view.flags[0, 1] = 1; text = b'\\x1b[2Jred \\xff\\x00\\x07 alert'; view.fault[0, :len(text)] = np.frombuffer(text, np.uint8); "
-    lie += "view.fault_size[0] = len(text)"
+    lie = "told.flags[0, 1] = 1; text = b'\\x1b[2Jred \\xff\\x00\\x07 alert'; view.fault[0, :len(text)] = np.frombuffer(text, np.uint8); "
+    lie += "told.fault_size[0] = len(text)"
     with lying(zygote, lie) as (ask, _):
-        (fault,) = ask(PRIMITIVE).faults
+        (fault,) = ask(PRIMITIVE)[0].faults
     assert "red" in fault
     assert not set(fault) & {"\x1b", "\x00", "\x07"}
 
@@ -188,3 +195,27 @@ def test_forged_readiness_does_not_confuse_the_parent(trials):
     source = SEIZE + "channel.send({'invalid': {'x': 1}, 'line': 'y'})\ndef plant(obs, info):\n    yield 0\n"
     with pytest.raises(SkillInvalid):
         trials[True].run(Skill(name="plant", source=source, max_steps=1), (), "steps > 5", [1], deadline_s=0.5)
+
+
+@pytest.mark.parametrize(
+    "what", ["[cut(os.ftruncate, fd, 0) for fd in range(3, 12)]", "[cut(os.write, fd, b'\\xfe' + b'\\xff' * 7) for fd in range(3, 12)]"]
+)
+def test_parent_survives_truncated_memory_and_blocked_bells_even_of_a_worker_that_is_not_locked(what):
+    # Locked workers cannot even try the first. SIGBUS would end this process; a write to a full, blocking bell would hold it for ever.
+    source = f"""
+import os
+def cut(call, *arguments):
+    try: call(*arguments)
+    except OSError: pass
+def harm(obs, info):
+    {what}
+    yield 0
+"""
+    skill = Skill(name="harm", source=source, max_steps=1)
+    with WorkerPool(
+        CORRIDOR, success="False", environments=2, workers=1, skills=[skill], limits=Limits(unsafe=True), deadline_s=1.0
+    ) as pool:
+        pool.reset([1, 2])
+        pool.step([Call(0), Primitive(0)], [3, 4])
+        pool.step([Primitive(0), Primitive(1)], [5, 6])  # it may have made itself useless, and is replaced then
+        assert pool.step([Primitive(0), Primitive(1)], [7, 8]).faults == ("", "")

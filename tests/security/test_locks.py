@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-import numpy as np
 import pytest
 
+from rlgpt.bus.task import Environment
 from rlgpt.envs import lockdown
-from rlgpt.envs.seccomp import ALLOWED, ARCHITECTURE, program
+from rlgpt.envs.pool import WorkerPool
 
 LANDLOCK_ALONE = """
 import os, socket, sys
@@ -40,39 +43,31 @@ def test_landlock_alone_denies_files_tcp_and_signals():
     assert outcomes == dict.fromkeys(("read", "write", "list", "tcp", "signal"), "PermissionError")
 
 
-@pytest.mark.parametrize("machine", ARCHITECTURE)
-def test_filter_decides_as_its_table_says(machine):
-    audit, column = ARCHITECTURE[machine]
-    allowed = {numbers[column] for numbers in ALLOWED.values() if numbers[column] is not None}
-    mapped = {"x86_64": (9, 10), "aarch64": (222, 226)}[machine]
-    for number in range(500):
-        verdict = "allow" if number in allowed or number in mapped else "enosys" if number == 435 else "deny"
-        assert decide(machine, audit, number) == verdict, number
-    for number in mapped:
-        assert decide(machine, audit, number, protection=5) == "deny"
-    assert decide(machine, audit ^ 1, 0) == "kill"
-    if machine == "x86_64":
-        assert decide(machine, audit, 0x40000000) == "kill"
+def test_worker_has_no_capability_no_way_to_get_one_and_its_filter():
+    with WorkerPool(Environment(id="CartPole-v1"), success="False", environments=1) as pool:
+        (pid,) = pool.pids
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        locks = pool.locks
+    assert {name: int(status[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == dict.fromkeys(
+        ("CapInh", "CapPrm", "CapEff", "CapAmb"), 0
+    )
+    assert (status["NoNewPrivs"], status["Seccomp"], status["Threads"]) == ("1", "2", "1")
+    assert "seccomp" in locks
 
 
-def decide(machine: str, audit: int, number: int, protection: int = 3) -> str:
-    """Interpret the filter as the kernel would: struct sock_filter is (code, jump if true, jump if false, value)."""
-    data = {0: number, 4: audit, 32: protection}
-    code = np.frombuffer(program(machine), np.dtype([("code", "H"), ("jt", "B"), ("jf", "B"), ("k", "I")]))
-    accumulator, at = 0, 0
-    while True:
-        operation, if_true, if_false, value = code[at].tolist()
-        at += 1
-        match operation:
-            case 0x20:
-                accumulator = data[value]
-            case 0x15:
-                at += if_true if accumulator == value else if_false
-            case 0x35:
-                at += if_true if accumulator >= value else if_false
-            case 0x45:
-                at += if_true if accumulator & value else if_false
-            case 0x06:
-                return {0x7FFF0000: "allow", 0x80000000: "kill", 0x00050001: "deny", 0x00050026: "enosys"}[value]
-            case _:
-                raise AssertionError(f"unknown operation {operation:#x}")
+@pytest.mark.skipif(not lockdown.namespaces_allowed(), reason="no namespaces of one's own are allowed here")
+def test_worker_is_in_namespaces_of_its_own_where_that_is_allowed():
+    with WorkerPool(Environment(id="CartPole-v1"), success="False", environments=1) as pool:
+        (pid,) = pool.pids
+        for name in ("net", "mnt", "ipc", "uts"):
+            with contextlib.suppress(PermissionError):  # not dumpable: its links are root's alone to read
+                assert os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}")
+        assert "namespaces" in pool.locks
+
+
+def test_worker_runs_where_namespaces_are_forbidden(monkeypatch, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("from rlgpt.envs import lockdown\nlockdown.enter_namespaces = lambda: False\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with WorkerPool(Environment(id="CartPole-v1"), success="False", environments=1) as pool:
+        assert "namespaces" not in pool.locks
+        assert "seccomp" in pool.locks

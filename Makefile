@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RLGPT := $(BIN)/rlgpt
 
-.PHONY: help venv demo test lint types bench bench-workers bench-learner bench-bus clean
+.PHONY: help venv demo test lint types bench bench-workers bench-learner bench-bus bench-crafter bench-small-model clean
 
 help:
 	@echo "make demo    install, then run RL-GPT on Mountain Car to its end, offline"
 	@echo "make test    lint, types and tests"
 	@echo "make bench   the measurements of tests/benchmarks: bench-workers, bench-learner, bench-bus"
+	@echo "make bench-small-model   the whole run with a real, small model on the CPU (some minutes)"
 	@echo "make venv    only install, into $(VENV)"
 
 venv: $(VENV)/.installed
@@ -52,8 +53,20 @@ bench-learner: venv
 # Against Redis Streams, NATS JetStream and AutoGen's gRPC runtime, as far as they are installed: the script installs them.
 bench-bus: venv
 	$(BIN)/python tests/benchmarks/bench_bus.py
+	$(BIN)/python tests/benchmarks/bench_bus.py --settings million 1M 3M --runs 1
+	$(BIN)/python tests/benchmarks/bench_bus_slow.py --minutes 2
 	bash tests/benchmarks/install_peers.sh
 	$(BIN)/python tests/benchmarks/bench_bus_peers.py
+
+# Not part of `bench`: they need the extra [crafter]. The second plays 100 worlds with the hand-written controller, some minutes.
+bench-crafter: venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[crafter]'
+	$(BIN)/python tests/benchmarks/bench_crafter.py
+	$(BIN)/python tests/benchmarks/bench_crafter_by_hand.py
+
+# Not part of `bench`: it takes its budget of minutes, and installs a model and its server of 200 MB, into a place of their own under build/.
+bench-small-model: venv
+	$(BIN)/python tests/benchmarks/bench_small_model.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

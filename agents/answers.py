@@ -13,10 +13,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from rlgpt.agents.llm.reading import AnswerRejected
+from rlgpt.agents.repeats import normal_form
 from rlgpt.agents.source_check import check_expression, check_name, check_source, nearest
 from rlgpt.bus.task import Learner, Mode
 
 MOST_SUB_ACTIONS = 12
+MOST_STAGES = 8
 
 _FENCE = re.compile(r"\A\s*```[a-zA-Z]*[ \t]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 
@@ -79,6 +81,40 @@ def check_plan(plan: PlanAnswer, mode: Mode = "rl-gpt", reserved: Iterable[str] 
             raise AnswerRejected(f"`{sub_action.name}` has mode `code` and no success test; without one no draft of it could be accepted")
 
 
+class DividedStage(Answer):
+    name: str = Field(description="a Python name in lower_case")
+    goal: str = Field(description="what has to be done in this stage, in a sentence or two")
+    success: str = Field(description="Python expression that holds once the stage is done")
+
+
+class DivisionAnswer(Answer):
+    """A long task as ordered stages."""
+
+    rationale: str = Field(description="why these stages, in a sentence or two")
+    sub_tasks: list[DividedStage]
+
+
+def check_division(answer: DivisionAnswer, success: str) -> None:
+    """Names are usable and unique, every stage has a goal and a test of its own, and the last test is the task's."""
+    if not 0 < len(answer.sub_tasks) <= MOST_STAGES:
+        raise AnswerRejected(f"there are {len(answer.sub_tasks)} stages; use the fewest that do, at least 1 and at most {MOST_STAGES}")
+    names, tests = set[str](), set[str]()
+    for stage in answer.sub_tasks:
+        check_name(stage.name, "the stage's name")
+        check_expression(stage.success, f"the success test of `{stage.name}`")
+        if stage.name in names:
+            raise AnswerRejected(f"the name `{stage.name}` is taken; every stage needs its own")
+        if normal_form(stage.success) in tests:
+            raise AnswerRejected(f"`{stage.name}` has the success test of a stage before it, which holds already when it begins")
+        if not stage.goal.strip():
+            raise AnswerRejected(f"`{stage.name}` has no goal; whoever plans it sees nothing but its goal and its test")
+        names.add(stage.name)
+        tests.add(normal_form(stage.success))
+    last = answer.sub_tasks[-1]
+    if normal_form(last.success) != normal_form(success):
+        raise AnswerRejected(f"the last stage, `{last.name}`, ends the task, so its success test has to be the task's own: `{success}`")
+
+
 # ---------------------------------------------------------------- fast agent
 
 
@@ -94,6 +130,44 @@ class SkillAnswer(Answer):
 def check_skill(answer: SkillAnswer, name: str, imports: Iterable[str]) -> None:
     """The source defines the generator function `name(obs, info)`, keeps to the imports, and uses nothing that is not there."""
     check_source(answer.source, name, imports)
+
+
+class DraftAnswer(SkillAnswer):
+    """One skill, as Python, or one of the library taken over."""
+
+    source: str = Field(description="the whole Python source; empty where one of the library is taken over")
+    reuse: str | None = Field(description="id of the earlier skill to take over unchanged, or null")
+
+
+class SoloSubAction(PlannedSubAction):
+    source: str = Field(description="the whole Python source of a code sub-action; empty for mode rl")
+
+    _bare = field_validator("source", mode="before")(_without_fence)
+
+
+class SoloAnswer(Answer):
+    """A plan with its code: the task as ordered sub-actions, and the first source of each that is code."""
+
+    rationale: str = Field(description="the idea of the plan in two or three sentences")
+    sub_actions: list[SoloSubAction]
+
+    def plan(self) -> PlanAnswer:
+        """The plan without the code."""
+        bare = [PlannedSubAction(**sub_action.model_dump(exclude={"source"})) for sub_action in self.sub_actions]
+        return PlanAnswer(rationale=self.rationale, sub_actions=bare)
+
+
+def check_solo(answer: SoloAnswer, mode: Mode, imports: Iterable[str]) -> None:
+    """A usable plan, and a usable source for each of its `code` sub-actions."""
+    check_plan(answer.plan(), mode)
+    for sub_action in answer.sub_actions:
+        if sub_action.mode == "code":
+            if not sub_action.source.strip():
+                raise AnswerRejected(f"`{sub_action.name}` has mode `code` and no source; write it, or leave it to `rl`")
+            try:
+                check_source(sub_action.source, sub_action.name, imports)
+            except AnswerRejected as error:
+                raise AnswerRejected(f"the source of `{sub_action.name}`: {error}") from None
 
 
 class PpoSettings(Answer):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any, ClassVar, Literal
 
-from rlgpt.agents import fields
+from rlgpt.agents import fields, pictures
 from rlgpt.agents.agent import handles
 from rlgpt.agents.answers import PlanReviewAnswer, TrialReviewAnswer, check_plan_review, check_trial_review
 from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import AskPlanReview, AskTrialReview
 from rlgpt.agents.thinker import Thinker
-from rlgpt.bus.messages import PlanReviewed, SkillReviewed, SkillTried, SubActionReview, TrainingFinished
+from rlgpt.bus.messages import Picture, PlanReviewed, SkillReviewed, SkillTried, SubActionReview, TrainingFinished
 
 
 class Critic(Thinker):
@@ -24,17 +25,26 @@ class Critic(Thinker):
     async def trial(self, trial: SkillTried) -> SkillReviewed | None:
         if not any(isinstance(request, AskTrialReview) for request in self.requests):
             return None
-        question = render("trial_review", **fields.trial_fields(self.state, trial))
+        shown, files = await self._look(trial)
+        question = render("trial_review", **fields.trial_fields(self.state, trial, shown))
         key = f"plan-{trial.plan}/critic/{trial.name}/attempt-{trial.attempt}"
         review: dict[str, Any] = {"plan": trial.plan, "attempt": trial.attempt, "name": trial.name}
         try:
-            answer = await self.ask(key, question, TrialReviewAnswer, check=check_trial_review)
+            answer = await self.ask(key, question, TrialReviewAnswer, check=check_trial_review, pictures=files)
         except QuestionFailed as failure:
             # The loop goes on by the success test alone, and the record says that it did.
             verdict: Literal["accept", "revise"] = "accept" if trial.success else "revise"
             return SkillReviewed(**review, verdict=verdict, why=f"by the success test alone, the critic had no answer: {failure}")
         self.log.info("skill_reviewed", skill=trial.name, attempt=trial.attempt, verdict=answer.verdict, why=answer.why)
         return SkillReviewed(**review, verdict=answer.verdict, why=answer.why, change=answer.change)
+
+    async def _look(self, trial: SkillTried) -> tuple[list[Picture], list[bytes]]:
+        """The pictures of a trial and their files; none where they cannot be had here, another machine's folder say."""
+        try:
+            return await asyncio.to_thread(pictures.shown, trial)
+        except pictures.PictureUnreadable as error:
+            self.log.warning("pictures_not_shown", skill=trial.name, attempt=trial.attempt, why=str(error))
+            return [], []
 
     @handles(TrainingFinished)
     async def plan(self, result: TrainingFinished) -> PlanReviewed | None:

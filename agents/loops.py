@@ -4,31 +4,22 @@ Every process that needs to know where a run stands (the agents, the live view, 
 to a `RunState`. `apply` returns what should be done next and by whom; an agent acts on its own role's requests and nothing else, so
 restart, resume and a late joiner are the same code: fold the log, then act on what is still unanswered.
 
-    outer   TaskSubmitted -> AskPlan -> PlanProposed -> (inner, per `code` sub-action) -> AskSetUp -> TrainingRequested
-            -> TrainingFinished -> AskPlanReview -> PlanReviewed -> AskPlan of the next plan, or Finish
+    outer   TaskSubmitted -> AskPlan -> PlanProposed -> (inner, per `code` sub-action) -> AskSetUp -> TrainingRequested, one a seed
+            -> TrainingFinished -> AskPlanReview -> PlanReviewed -> AskPlan of the next plan, or Finish         (see `outer_loop`)
     inner   AskSkill -> SkillDrafted -> SkillTried -> AskTrialReview -> SkillReviewed -> Settle, or AskSkill of the next attempt
+                                                                                                                (see `inner_loop`)
+    stages  where the task is divided: TaskSubmitted -> AskDivision -> TaskDivided -> (outer, per stage) -> Finish  (see `stages`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from rlgpt.agents.progress import Attempt, Inner, PlanState, Spent
-from rlgpt.agents.requests import (
-    CONTROLLER,
-    AskPlan,
-    AskPlanReview,
-    AskSetUp,
-    AskSkill,
-    AskTrialReview,
-    Finish,
-    Outcome,
-    Request,
-    Settle,
-)
-from rlgpt.bus.envelope import consumer_of
+from rlgpt.agents import budget, inner_loop, outer_loop, stages
+from rlgpt.agents.progress import PlanState, Spent, Stage
+from rlgpt.agents.requests import AskDivision, AskPlan, AskPlanReview, AskTrialReview, Finish, Outcome, Request, Settle
 from rlgpt.bus.messages import (
     BudgetSpent,
     DeadLettered,
@@ -39,36 +30,42 @@ from rlgpt.bus.messages import (
     PlanReviewed,
     ReviewMissed,
     RunFinished,
+    Score,
     SkillDrafted,
     SkillFailed,
     SkillReviewed,
     SkillSettled,
     SkillTried,
-    SubAction,
+    TaskDivided,
     TaskSubmitted,
     TrainingFinished,
     TrainingProgressed,
     TrainingRequested,
 )
-from rlgpt.bus.task import Task
+from rlgpt.bus.task import Artifact, SubTask, Task
+
+THINKERS = ("slow", "fast", "critic", "solo")
+"""Roles without which no run goes on: an event that one of them cannot handle ends it."""
 
 
 @dataclass
 class RunState:
     """Where a run stands after the events seen so far.
 
-    seq       number of the last event applied
-    plans     by plan number, in order
-    best      number of the plan with the best score, None before the first
-    awaiting  numbers of events that still wait for an answer, with what they wait for
-    ending    the run is being ended; requests other than Finish are no longer made
+    seq        number of the last event applied
+    sub_tasks  what the task was divided into; empty where it was not
+    stages     those begun, in order; of a task that is not divided, the one it is
+    plans      by plan number, in order, of all stages
+    awaiting   numbers of events that still wait for an answer, with what they wait for
+    ending     the run is being ended; requests other than Finish are no longer made
     """
 
     seq: int = 0
     submitted: TaskSubmitted | None = None
+    sub_tasks: tuple[SubTask, ...] = ()
+    stages: list[Stage] = field(default_factory=list)
     plans: dict[int, PlanState] = field(default_factory=dict)
     spent: Spent = field(default_factory=Spent)
-    best: int | None = None
     awaiting: dict[int, str] = field(default_factory=dict)
     ending: bool = False
     finished: RunFinished | None = None
@@ -80,13 +77,58 @@ class RunState:
         return self.submitted.task
 
     @property
+    def divided(self) -> bool:
+        """The task is cut into stages, or is to be."""
+        return bool(self.task.stages) or self.task.loops.planner
+
+    @property
+    def stage(self) -> Stage:
+        """The stage under way."""
+        if not self.stages:
+            raise ValueError(f"no stage yet: event {self.seq} came before the task was divided")
+        return self.stages[-1]
+
+    def stage_of(self, plan: PlanState) -> Stage:
+        return next(stage for stage in self.stages if stage.number == plan.stage)
+
+    def siblings(self, plan: int) -> list[PlanState]:
+        """The plans of the same stage before this one (a number; it need not exist yet), in order."""
+        stage = self.stage_of(self.plans[plan]) if plan in self.plans else self.stage
+        return [self.plans[number] for number in stage.plans if number < plan]
+
+    @property
     def plan_limit(self) -> int:
-        """Plans the run may make; without language models a second plan would be the first one again."""
+        """Plans each stage may have; without language models a second plan would be the first one again."""
         return 1 if self.task.mode == "rl-only" else self.task.loops.plans
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the learnings of every plan. Where nothing is learned, another seed would change nothing."""
+        number = 1 if self.task.mode == "code-only" else self.task.seeds
+        return tuple(range(self.task.seed, self.task.seed + number))
 
     @property
     def critic_asked(self) -> bool:
         return self.task.critic.enabled and self.task.mode != "rl-only"
+
+    @property
+    def best(self) -> int | None:
+        """Number of the plan with the best score, of the last stage that has one; None before the first."""
+        return next((stage.best for stage in reversed(self.stages) if stage.best is not None), None)
+
+    @property
+    def score(self) -> Score | None:
+        """The run's score so far: the best plan's, or that of the whole chain of stages."""
+        if self.sub_tasks:
+            return stages.chain_score(self)
+        result = self.plans[self.best].result if self.best is not None else None
+        return result.score if result else None
+
+    @property
+    def policy(self) -> Artifact | None:
+        """The best policy so far, of a divided task that of the last stage that has one."""
+        result = self.plans[self.best].result if self.best is not None else None
+        return result.policy if result else None
 
     def apply(self, seq: int, source: str, time: str, message: Message) -> tuple[Request, ...]:
         """Take in event number `seq`; returns what should happen next. Events seen before, and those after the end, ask for nothing."""
@@ -106,6 +148,11 @@ class RunState:
             requests = tuple(request for request in requests if isinstance(request, Finish))[:1]
         return requests
 
+    def answered(self, what: str) -> None:
+        """Nothing waits for `what` any more."""
+        for seq in [seq for seq, waits_for in self.awaiting.items() if waits_for == what]:
+            del self.awaiting[seq]
+
     def _within_budget(self, request: Request) -> Request:
         """The request, or the end of the run if what it needs is used up. Settling costs nothing; a review costs no environment steps."""
         if isinstance(request, Finish | Settle):
@@ -115,192 +162,24 @@ class RunState:
 
     def _stop(self, outcome: Outcome, reason: str) -> Finish:
         """End early; a target reached before that stays reached."""
-        if self.best is not None and self._rate(self.best) >= self.task.evaluation.target:
+        if self.score is not None and self.score.rate >= self.task.evaluation.target:
             return Finish("target_reached", f"plan {self.best} reached it ({reason})")
-        return Finish(outcome, reason)
-
-    # ------------------------------------------------------------ outer loop
-
-    def _task(self, seq: int, _source: str, message: TaskSubmitted) -> Iterator[Request]:
-        if self.submitted is None:
-            self.submitted = message
-            self.awaiting[seq] = "plan"
-            yield AskPlan(1)
-
-    def _plan(self, seq: int, _source: str, message: PlanProposed) -> Iterator[Request]:
-        if message.plan in self.plans:
-            return
-        self._answered("plan")
-        state = PlanState(message.plan, proposal=message)
-        self.plans[message.plan] = state
-        for sub_action in message.sub_actions:
-            state.inner[sub_action.name] = Inner(sub_action)
-        if self.task.mode == "code-only":
-            state.inner[CONTROLLER] = Inner(
-                SubAction(name=CONTROLLER, purpose="play whole episodes", mode="code", success=self.task.success)
-            )
-        self.awaiting[seq] = "skills"
-        yield from self._next_sub_action(state)
-
-    def _plan_failed(self, _seq: int, _source: str, message: PlanFailed) -> Iterator[Request]:
-        if message.plan not in self.plans:
-            self._answered("plan")
-            self.plans[message.plan] = PlanState(message.plan, failure=message.reason)
-            yield from self._next_plan(message.plan, message.reason)
-
-    def _next_sub_action(self, plan: PlanState) -> Iterator[Request]:
-        for inner in plan.inner.values():
-            if inner.spec.mode == "code" and inner.settled is None:
-                yield AskSkill(plan.number, inner.spec.name, len(inner.attempts) + 1)
-                return
-        if self.task.mode == "code-only" and not any(skill.name == CONTROLLER for skill in plan.skills):
-            self._answered("skills")
-            plan.failure = f"no draft of its {CONTROLLER} could be run"
-            yield from self._next_plan(plan.number, f"plan {plan.number}: {plan.failure}")
-        else:
-            yield AskSetUp(plan.number)
-
-    def _training(self, seq: int, _source: str, message: TrainingRequested) -> Iterator[Request]:
-        plan = self.plans.get(message.plan)
-        if plan and plan.training is None:
-            self._answered("skills")
-            plan.training, plan.training_seq = message, seq
-            self.awaiting[seq] = "training"
-        yield from ()
-
-    def _progress(self, _seq: int, _source: str, message: TrainingProgressed) -> Iterator[Request]:
-        plan = self.plans.get(message.plan)
-        if plan and plan.result is None:
-            # A trainer that continues from its checkpoint says some points again: the last word on a step count stands.
-            plan.curve = [point for point in plan.curve if point.env_steps < message.point.env_steps] + [message.point]
-            plan.resumed = max(plan.resumed, message.resumed)
-        yield from ()
-
-    def _trained(self, seq: int, _source: str, message: TrainingFinished) -> Iterator[Request]:
-        plan = self.plans.get(message.plan)
-        if plan is None or plan.result is not None:
-            return
-        plan.result = message
-        self._answered("training")
-        self.spent.learning_steps += message.env_steps
-        self.spent.evaluation_steps += message.score.env_steps if message.score else 0
-        self.spent.learn_s += message.learn_s
-        self.spent.evaluate_s += message.evaluate_s
-        if message.score and (self.best is None or message.score.rate > self._rate(self.best)):
-            self.best = message.plan
-        if self.critic_asked:
-            self.awaiting[seq] = "plan review"
-            yield AskPlanReview(message.plan)
-        else:
-            yield from self._after_plan(plan)
-
-    def _plan_reviewed(self, _seq: int, source: str, message: PlanReviewed) -> Iterator[Request]:
-        plan = self.plans.get(message.plan)
-        if plan and plan.result and plan.review is None and consumer_of(source) in self.task.critic.reviewers:
-            plan.review = message
-            self._answered("plan review")
-            yield from self._after_plan(plan)
-
-    def _after_plan(self, plan: PlanState) -> Iterator[Request]:
-        score = plan.result.score if plan.result else None
-        if score and score.rate >= self.task.evaluation.target:
-            yield Finish("target_reached", f"plan {plan.number} succeeds in {score.successes} of {score.episodes} held-out episodes")
-        else:
-            below = f"plan {plan.number} is below the target of {self.task.evaluation.target:.0%}"
-            failure = plan.result.failure if plan.result else ""
-            yield from self._next_plan(plan.number, f"plan {plan.number}: {failure}" if failure else below)
-
-    def _next_plan(self, last: int, reason: str) -> Iterator[Request]:
-        if last < self.plan_limit:
-            yield AskPlan(last + 1)
-        elif self.best is not None:
-            yield Finish("below_target", f"{reason}, and all {self.plan_limit} plans are used")
-        else:
-            yield Finish("gave_up", f"{reason}; none of {self.plan_limit} plans led to a policy")
-
-    # ------------------------------------------------------------ inner loop
-
-    def _drafted(self, seq: int, _source: str, message: SkillDrafted) -> Iterator[Request]:
-        attempt = self._attempt(message.plan, message.skill.name, message.attempt)
-        if attempt and attempt.draft is None:
-            attempt.draft, attempt.seq = message, seq
-            self.awaiting[seq] = "trial"
-        yield from ()
-
-    def _tried(self, seq: int, _source: str, message: SkillTried) -> Iterator[Request]:
-        attempt = self._attempt(message.plan, message.name, message.attempt)
-        if attempt is None or attempt.trial is not None:
-            return
-        attempt.trial = message
-        self._answered("trial")
-        self.spent.trial_steps += message.env_steps
-        if self.critic_asked:
-            self.awaiting[seq] = "trial review"
-            yield AskTrialReview(message.plan, message.name, message.attempt)
-        else:
-            words = "the success test holds in every episode" if message.success else "the success test failed"
-            yield from self._judge(self._by_test_alone(message, words), attempt)
-
-    @staticmethod
-    def _by_test_alone(trial: SkillTried, words: str) -> SkillReviewed:
-        verdict: Literal["accept", "revise"] = "accept" if trial.success else "revise"
-        return SkillReviewed(plan=trial.plan, attempt=trial.attempt, name=trial.name, verdict=verdict, why=words)
-
-    def _reviewed(self, _seq: int, source: str, message: SkillReviewed) -> Iterator[Request]:
-        attempt = self._attempt(message.plan, message.name, message.attempt)
-        if attempt and attempt.trial and attempt.review is None and consumer_of(source) in self.task.critic.reviewers:
-            attempt.review = message
-            self._answered("trial review")
-            yield from self._judge(message, attempt)
-
-    def _judge(self, review: SkillReviewed, attempt: Attempt) -> Iterator[Request]:
-        """Both the success test and the critic have to accept; the critic cannot overrule a failed test."""
-        passed = attempt.trial is not None and attempt.trial.success
-        if passed and review.verdict == "accept" and attempt.draft:
-            yield Settle(review.plan, review.name, attempt.draft.skill, review.attempt, "success test and review agree")
-        else:
-            yield from self._next_attempt(review.plan, review.name, review.why, given_up=review.verdict == "give_up")
-
-    def _skill_failed(self, _seq: int, _source: str, message: SkillFailed) -> Iterator[Request]:
-        attempt = self._attempt(message.plan, message.name, message.attempt)
-        if attempt and attempt.draft is None and not attempt.failure:
-            attempt.failure = message.reason
-            yield from self._next_attempt(message.plan, message.name, message.reason)
-
-    def _next_attempt(self, plan: int, name: str, reason: str, *, given_up: bool = False) -> Iterator[Request]:
-        inner = self.plans[plan].inner[name]
-        used = len(inner.attempts)
-        if used < self.task.loops.attempts and not given_up:
-            yield AskSkill(plan, name, used + 1)
-            return
-        passed = next((a for a in reversed(inner.attempts) if a.draft and a.trial and a.trial.success), None)
-        if passed and passed.draft:
-            # The success test has the last word, and the disagreement is on record.
-            yield Settle(plan, name, passed.draft.skill, used, f"passed its success test; the critic disagreed: {reason}")
-        elif name == CONTROLLER and (best := inner.best_draft()):
-            yield Settle(plan, name, best, used, f"the best of {used} attempts, though {reason}")
-        else:
-            spent = "the critic gave it up" if given_up else f"all {used} attempts are used"
-            yield Settle(plan, name, None, used, f"{spent}; last: {reason}")
-
-    def _settled(self, _seq: int, _source: str, message: SkillSettled) -> Iterator[Request]:
-        plan = self.plans.get(message.plan)
-        inner = plan.inner.get(message.name) if plan else None
-        if plan and inner and inner.settled is None:
-            inner.settled = message
-            yield from self._next_sub_action(plan)
-
-    def _attempt(self, plan: int, name: str, number: int) -> Attempt | None:
-        """The attempt, begun if it is the next one; None if the plan, the name or the number is not of this run."""
-        state = self.plans.get(plan)
-        inner = state.inner.get(name) if state else None
-        if inner is None or inner.settled is not None:
-            return None
-        if number == len(inner.attempts) + 1:
-            inner.attempts.append(Attempt(number))
-        return inner.attempts[number - 1] if 0 < number <= len(inner.attempts) else None
+        where = f"stage {self.stage.number} ({self.stage.task.name}): " if self.sub_tasks else ""
+        return Finish(outcome, f"{where}{reason}")
 
     # ------------------------------------------------------------ besides the ring
+
+    def _task(self, seq: int, _source: str, message: TaskSubmitted) -> Iterator[Request]:
+        if self.submitted is not None:
+            return
+        self.submitted = message
+        if self.divided:
+            self.awaiting[seq] = "division"
+            yield AskDivision()
+        else:
+            self.stages.append(stages.whole(message.task))
+            self.awaiting[seq] = "plan"
+            yield AskPlan(1)
 
     def _asked(self, _seq: int, _source: str, message: ModelAsked) -> Iterator[Request]:
         self.spent.count(message)
@@ -313,37 +192,37 @@ class RunState:
         )
         for plan in self.plans.values():
             if self.awaiting.get(message.seq) == "plan review" and plan.result and plan.review is None:
-                self._answered("plan review")
+                self.answered("plan review")
                 plan.review = PlanReviewed(plan=plan.number, why=words)
-                yield from self._after_plan(plan)
+                yield from outer_loop.after_plan(self, plan)
                 return
             for inner in plan.inner.values():
                 for attempt in inner.attempts:
                     if self.awaiting.get(message.seq) == "trial review" and attempt.trial and attempt.review is None:
-                        self._answered("trial review")
-                        attempt.review = self._by_test_alone(attempt.trial, words)
-                        yield from self._judge(attempt.review, attempt)
+                        self.answered("trial review")
+                        attempt.review = inner_loop.by_test_alone(attempt.trial, words)
+                        yield from inner_loop.judge(self, attempt.review, attempt)
                         return
 
     def _budget(self, _seq: int, _source: str, message: BudgetSpent) -> Iterator[Request]:
-        yield self._stop("budget_spent", f"{message.budget}: {message.used:g} of {message.limit:g} used")
+        yield self._stop("budget_spent", budget.words(message))
 
     def _dead_letter(self, _seq: int, _source: str, message: DeadLettered) -> Iterator[Request]:
         """Work that no process could do: the attempt or the plan fails with the reason, never the run in silence."""
         for plan in self.plans.values():
-            if plan.training_seq == message.seq and plan.result is None:
-                self._answered("training")
-                plan.failure = f"training was given up after {message.attempts} attempts: {message.reason}"
-                yield from self._next_plan(plan.number, plan.failure)
-                return
+            for training in plan.trainings.values():
+                if training.seq == message.seq and training.result is None:
+                    reason = f"training was given up after {message.attempts} attempts: {message.reason}"
+                    yield from outer_loop.training_lost(self, plan, training, reason)
+                    return
             for inner in plan.inner.values():
                 for attempt in inner.attempts:
                     if attempt.seq == message.seq and attempt.trial is None and not attempt.failure:
-                        self._answered("trial")
+                        self.answered("trial")
                         attempt.failure = f"the trial was given up after {message.attempts} attempts: {message.reason}"
-                        yield from self._next_attempt(plan.number, inner.spec.name, attempt.failure)
+                        yield from inner_loop.next_attempt(self, plan.number, inner.spec.name, attempt.failure)
                         return
-        if message.consumer in ("slow", "fast", "critic"):
+        if message.consumer in THINKERS:
             yield self._stop("gave_up", f"{message.consumer} failed {message.attempts} times on event {message.seq}: {message.reason}")
 
     def _finished(self, _seq: int, _source: str, message: RunFinished) -> Iterator[Request]:
@@ -352,28 +231,21 @@ class RunState:
             self.awaiting.clear()
         yield from ()
 
-    def _answered(self, what: str) -> None:
-        for seq in [seq for seq, waits_for in self.awaiting.items() if waits_for == what]:
-            del self.awaiting[seq]
-
-    def _rate(self, plan: int) -> float:
-        result = self.plans[plan].result
-        return result.score.rate if result and result.score else -1.0
-
 
 _TAKERS: dict[type[Message], Callable[[RunState, int, str, Any], Iterator[Request]]] = {
     TaskSubmitted: RunState._task,
-    PlanProposed: RunState._plan,
-    PlanFailed: RunState._plan_failed,
-    SkillDrafted: RunState._drafted,
-    SkillTried: RunState._tried,
-    SkillReviewed: RunState._reviewed,
-    SkillFailed: RunState._skill_failed,
-    SkillSettled: RunState._settled,
-    TrainingRequested: RunState._training,
-    TrainingProgressed: RunState._progress,
-    TrainingFinished: RunState._trained,
-    PlanReviewed: RunState._plan_reviewed,
+    TaskDivided: stages.divided,
+    PlanProposed: outer_loop.plan_proposed,
+    PlanFailed: outer_loop.plan_failed,
+    TrainingRequested: outer_loop.training_requested,
+    TrainingProgressed: outer_loop.training_progressed,
+    TrainingFinished: outer_loop.training_finished,
+    PlanReviewed: outer_loop.plan_reviewed,
+    SkillDrafted: inner_loop.drafted,
+    SkillTried: inner_loop.tried,
+    SkillReviewed: inner_loop.reviewed,
+    SkillFailed: inner_loop.skill_failed,
+    SkillSettled: inner_loop.settled,
     ModelAsked: RunState._asked,
     ReviewMissed: RunState._missed,
     BudgetSpent: RunState._budget,

@@ -22,7 +22,7 @@ from rlgpt.bus.messages import (
     TrainingFinished,
     TrainingRequested,
 )
-from rlgpt.bus.task import Budgets
+from rlgpt.bus.task import Artifact, Budgets, Environment, SubTask
 
 LAUNCHER = "launcher"
 """Role of the process that starts the others and keeps the clock."""
@@ -30,7 +30,10 @@ LAUNCHER = "launcher"
 
 @dataclass
 class Attempt:
-    """One draft of a skill. `seq` is the draft's event number; `failure` says why there was no draft or no trial."""
+    """One draft of a skill. `seq` is the draft's event number; `failure` says why there was no draft or no trial.
+
+    repeated  it was, apart from comments and layout, code that had failed before
+    """
 
     number: int
     seq: int | None = None
@@ -38,6 +41,7 @@ class Attempt:
     trial: SkillTried | None = None
     review: SkillReviewed | None = None
     failure: str = ""
+    repeated: bool = False
 
 
 @dataclass
@@ -56,24 +60,108 @@ class Inner:
 
 
 @dataclass
-class PlanState:
-    """One round of the outer loop. `failure` says why there is no proposal, or no result."""
+class Training:
+    """The learning of a plan with one seed. `seq` is the request's event number."""
 
-    number: int
-    proposal: PlanProposed | None = None
-    inner: dict[str, Inner] = field(default_factory=dict)
-    training: TrainingRequested | None = None
-    training_seq: int | None = None
+    request: TrainingRequested
+    seq: int
     curve: list[Point] = field(default_factory=list)
     resumed: int = 0
     result: TrainingFinished | None = None
+
+    @property
+    def steps(self) -> int:
+        """Environment steps learned, as far as it is known."""
+        return self.result.env_steps if self.result else self.curve[-1].env_steps if self.curve else 0
+
+    @property
+    def rate(self) -> float:
+        """Of its own evaluation; -1 without one."""
+        return self.result.score.rate if self.result and self.result.score else -1.0
+
+
+@dataclass
+class PlanState:
+    """One round of the outer loop. `failure` says why there is no proposal, or no result.
+
+    trainings  by seed, in the order asked for
+    result     once all of them have ended: that of the one there is, or of all seeds together, with the policy of the best
+    """
+
+    number: int
+    stage: int = 0
+    proposal: PlanProposed | None = None
+    inner: dict[str, Inner] = field(default_factory=dict)
+    trainings: dict[int, Training] = field(default_factory=dict)
+    result: TrainingFinished | None = None
     review: PlanReviewed | None = None
     failure: str = ""
+    repeated: bool = False
+
+    @property
+    def training(self) -> TrainingRequested | None:
+        """What was asked for; with several seeds, the first: they differ by the seed alone."""
+        first = next(iter(self.trainings.values()), None)
+        return first.request if first else None
+
+    @property
+    def curve(self) -> list[Point]:
+        """The learning curve; with several seeds, that of the one furthest on."""
+        return max((training.curve for training in self.trainings.values()), key=_reached, default=[])
+
+    @property
+    def resumed(self) -> int:
+        """Times a learning of this plan was continued from a checkpoint."""
+        return sum(training.resumed for training in self.trainings.values())
+
+    @property
+    def under_way(self) -> int:
+        """Environment steps of learnings that have not ended yet."""
+        return sum(training.steps for training in self.trainings.values() if training.result is None)
+
+    @property
+    def best_training(self) -> Training | None:
+        """The seed with the best score, the first of equals; None if none has a score."""
+        best = max(self.trainings.values(), key=lambda training: training.rate, default=None)
+        return best if best and best.rate >= 0 else None
+
+    @property
+    def rate(self) -> float:
+        """Of the whole plan; -1 without a score."""
+        return self.result.score.rate if self.result and self.result.score else -1.0
 
     @property
     def skills(self) -> list[Skill]:
         """The accepted skills, in the plan's order."""
         return [inner.settled.skill for inner in self.inner.values() if inner.settled and inner.settled.skill]
+
+
+@dataclass
+class Stage:
+    """A sub-task with its two loops; a task that is not divided is one stage, number 0.
+
+    environment  the task's; from the second stage on it begins where the best policy of the stage before succeeded
+    held_out     start states of the evaluation; None: the evaluation's own seeds
+    target       success rate at which the stage is done
+    last         no other stage follows
+    plans        numbers of its plans so far
+    best         the one with the best score, None before the first
+    repeats      plans that were an earlier one again
+    """
+
+    number: int
+    task: SubTask
+    environment: Environment
+    target: float
+    last: bool
+    held_out: Artifact | None = None
+    plans: list[int] = field(default_factory=list)
+    best: int | None = None
+    repeats: int = 0
+
+
+def _reached(curve: list[Point]) -> int:
+    return curve[-1].env_steps if curve else 0
 
 
 @dataclass

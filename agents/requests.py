@@ -14,11 +14,19 @@ Outcome = Literal["target_reached", "below_target", "budget_spent", "gave_up"]
 
 
 @dataclass(frozen=True)
+class AskDivision:
+    """Slow agent: say which stages the task has, those of the scenario or, as task planner, its own."""
+
+    role: ClassVar[str] = "slow"
+
+
+@dataclass(frozen=True)
 class AskPlan:
-    """Slow agent: propose plan number `plan`."""
+    """Slow agent: propose plan number `plan`, for stage `stage` (0: the task is not divided)."""
 
     role: ClassVar[str] = "slow"
     plan: int
+    stage: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,4 +86,4 @@ class Finish:
     reason: str
 
 
-Request = AskPlan | AskSkill | Settle | AskSetUp | AskTrialReview | AskPlanReview | Finish
+Request = AskDivision | AskPlan | AskSkill | Settle | AskSetUp | AskTrialReview | AskPlanReview | Finish

@@ -28,7 +28,7 @@ class Trainer(Agent):
 
     @handles(TrainingRequested)
     async def train(self, request: TrainingRequested) -> TrainingFinished:
-        """Continues from the newest checkpoint of this plan, if there is one."""
+        """Continues from the newest checkpoint of this plan, and seed where there are several, if there is one."""
         loop, delivery, stop = asyncio.get_running_loop(), self.event, threading.Event()
         resumed = 0
 
@@ -41,18 +41,19 @@ class Trainer(Agent):
             self.log.info("training_resumed", plan=request.plan, times=times)
 
         def on_point(point: Point) -> None:
-            progress = TrainingProgressed(plan=request.plan, point=point, resumed=resumed)
+            progress = TrainingProgressed(plan=request.plan, seed=request.seed, point=point, resumed=resumed)
             say(progress, f"progress-{point.env_steps}")
 
+        place = place_of(request, len(self.state.seeds))
         learning = asyncio.ensure_future(
             asyncio.to_thread(
                 learn,
                 request,
-                self.context.folder / "checkpoints" / f"plan-{request.plan}",
+                self.context.folder / "checkpoints" / place,
                 on_point,
                 delivery.touch,
                 stop.is_set,
-                logs=self.context.folder / "tensorboard" / f"plan-{request.plan}",
+                logs=self.context.folder / "tensorboard" / place,
                 on_resume=on_resume,
             )
         )
@@ -62,3 +63,8 @@ class Trainer(Agent):
             stop.set()
             await asyncio.wait([learning], timeout=STOP_S)
             raise
+
+
+def place_of(request: TrainingRequested, seeds: int) -> str:
+    """Where a learning's files lie below `checkpoints` and `tensorboard`: `plan-1`, and with several seeds a plan `plan-1/seed-0`."""
+    return f"plan-{request.plan}" + (f"/seed-{request.seed}" if seeds > 1 else "")

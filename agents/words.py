@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from rlgpt.agents.loops import RunState
-from rlgpt.agents.progress import Attempt, Inner, PlanState
-from rlgpt.bus.messages import Point, Score, Skill, SkillTried, TrainingFinished, TrialEpisode
+from rlgpt.agents.library import Entry
+from rlgpt.agents.progress import Attempt, Inner, PlanState, Training
+from rlgpt.bus.messages import Picture, Point, Score, Skill, SkillTried, TrainingFinished, TrialEpisode
 
 TRACED_EPISODES = 2
 """Episodes of a trial whose course is told step by step; the others are told by their outcome."""
@@ -15,9 +15,9 @@ ERROR_CHARACTERS = 1500
 CURVE_POINTS = 8
 
 
-def plans(state: RunState) -> str:
-    """The earlier plans with their results and the critic's words; empty if there is none."""
-    return "\n\n".join(plan(earlier) for earlier in state.plans.values())
+def plans(earlier: Iterable[PlanState]) -> str:
+    """Plans with their results and the critic's words; empty if there is none."""
+    return "\n\n".join(plan(one) for one in earlier)
 
 
 def plan(earlier: PlanState, *, outcome: bool = True) -> str:
@@ -31,7 +31,7 @@ def plan(earlier: PlanState, *, outcome: bool = True) -> str:
         if name in reviews:
             lines.append(f"  Critic: {'worked' if reviews[name].worked else 'did not work'}: {reviews[name].why}")
     if earlier.result and outcome:
-        lines.append(result(earlier.result))
+        lines.append(learning(earlier))
     if earlier.failure:
         lines.append(f"No result: {_bounded(earlier.failure)}")
     if earlier.review:
@@ -47,6 +47,27 @@ def fate(inner: Inner) -> str:
         return "Not settled."
     became = "Became a skill" if inner.settled.accepted else "No skill; left to the learner"
     return f"{became} after {inner.settled.attempts} attempt(s): {_bounded(inner.settled.reason, 400)}"
+
+
+def learning(plan: PlanState) -> str:
+    """The result of a plan, and with several seeds that of each; empty before there is one."""
+    if plan.result is None:
+        return ""
+    lines = [result(plan.result)]
+    if len(plan.trainings) > 1:
+        lines[:0] = [f"Learned {len(plan.trainings)} times, with different seeds; all together:"]
+        lines += [f"- Seed {seed}: {seed_words(training)}" for seed, training in plan.trainings.items()]
+    return "\n".join(lines)
+
+
+def seed_words(training: Training) -> str:
+    """What one seed of a plan came to."""
+    finished = training.result
+    if finished is None:
+        return "not ended"
+    if finished.score is None:
+        return f"no policy: {_bounded(finished.failure, 400)}"
+    return f"{finished.score.successes} of {finished.score.episodes} episodes succeed"
 
 
 def result(finished: TrainingFinished) -> str:
@@ -76,9 +97,11 @@ def attempts(inner: Inner) -> str:
     """The earlier drafts of a skill with what happened; the last one in full, those before by their outcome. Empty if there is none."""
     if not inner.attempts:
         return ""
-    earlier, last = inner.attempts[:-1], inner.attempts[-1]
+    # The code of the latest draft is what the next one begins from, also where an attempt after it led to no draft.
+    shown = next((attempt for attempt in reversed(inner.attempts) if attempt.draft), inner.attempts[-1])
+    earlier, last = inner.attempts[: shown.number - 1], shown
     lines = [f"- Attempt {attempt.number}: {_bounded(outcome(attempt), 500)}" for attempt in earlier]
-    lines.append(f"### Attempt {last.number}, the latest")
+    lines.append(f"### Attempt {last.number}, the latest{'' if last is inner.attempts[-1] else ' with code'}")
     if last.draft:
         lines.append(source(last.draft.skill))
     if last.failure:
@@ -87,6 +110,9 @@ def attempts(inner: Inner) -> str:
         lines.append(trial(last.trial))
     if last.review:
         lines.append(f"Review: {last.review.why}\nTo change: {last.review.change or '-'}")
+    lines += [f"- Attempt {attempt.number}, after it: {_bounded(outcome(attempt), 500)}" for attempt in inner.attempts[last.number :]]
+    if any(attempt.repeated for attempt in inner.attempts):
+        lines.append("Code that had failed came again. It will fail again: find another way, or change what the review says.")
     return "\n".join(lines)
 
 
@@ -124,6 +150,15 @@ def _episode(episode: TrialEpisode, *, traced: bool) -> str:
     return "\n".join(lines)
 
 
+def pictures(shown: Sequence[Picture]) -> str:
+    """What the pictures beside a question show; empty if there are none."""
+    if not shown:
+        return ""
+    times = ["before the first step" if one.step == 0 else f"after step {one.step}" for one in shown]
+    many = f"The {len(shown)} pictures show" if len(shown) > 1 else "The picture shows"
+    return f"{many} the environment in the episode of seed {shown[0].seed}: {', '.join(times)}."
+
+
 def samples(finished: TrainingFinished) -> str:
     """A few evaluation episodes."""
     return "\n".join(_episode(episode, traced=True) for episode in finished.samples[:TRACED_EPISODES])
@@ -136,6 +171,15 @@ def source(skill: Skill) -> str:
 def library(skills: Iterable[Skill]) -> str:
     """Accepted skills with their sources; empty if there is none."""
     return "\n\n".join(f"`{skill.name}` (at most {skill.max_steps} steps a call):\n{source(skill)}" for skill in skills)
+
+
+def earlier_skill(entry: Entry, version: str) -> str:
+    """A skill of the library; `version` is that of the card in hand."""
+    about = entry.about
+    tried = "; ".join(f"{one.successes} of {one.episodes} episodes in {one.run}" for one in about.trials[-3:])
+    changed = "" if about.card.version == version else " The description of the environment was a slightly different one then."
+    head = f"Id `{entry.id}`: `{about.name}`: {about.purpose} Its success test: `{about.success}`. Tried: {tried}.{changed}"
+    return f"{head}\n```python\n{entry.source.strip()}\n```"
 
 
 def _bounded(text: str, most: int = ERROR_CHARACTERS) -> str:

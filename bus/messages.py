@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlgpt.bus.task import Environment, Evaluation, Identifier, Learner, Part, Task
+from rlgpt.bus.task import Artifact, Environment, Evaluation, Identifier, Learner, Part, SubTask, Task
 
 REGISTRY: dict[str, type[Message]] = {}
 
@@ -48,14 +48,6 @@ def message_class(type_name: str) -> type[Message]:
 
 
 # ---------------------------------------------------------------- parts
-
-
-class Artifact(Part):
-    """A large thing kept outside the bus: `uri` as fsspec reads it, `sha256` of its bytes in hex, `media_type`."""
-
-    uri: str
-    sha256: str
-    media_type: str
 
 
 class Card(Part):
@@ -115,6 +107,14 @@ class TrialEpisode(Part):
     error: str = ""
 
 
+class Picture(Part):
+    """A frame of a trial's episode: what the environment draws after environment step `step` of seed `seed` (0: before the first)."""
+
+    seed: int
+    step: int
+    file: Artifact
+
+
 class Point(Part):
     """A point of a learning curve, at `env_steps` environment steps since learning began.
 
@@ -162,19 +162,37 @@ class TaskSubmitted(Message):
     card: Card
 
 
-class PlanProposed(Message):
-    """Slow agent -> fast agent: the task as ordered sub-actions. `plan` counts from 1."""
+class TaskDivided(Message):
+    """Slow agent, as task planner: the task as ordered stages. A run without it has one stage, the task itself."""
 
-    plan: int
-    sub_actions: tuple[SubAction, ...] = Field(min_length=1)
+    sub_tasks: tuple[SubTask, ...] = Field(min_length=1)
     rationale: str = ""
 
 
+class PlanProposed(Message):
+    """Slow agent -> fast agent: the task, or stage `stage` of it, as ordered sub-actions.
+
+    plan   counts from 1 through the whole run, so that it names the plan without its stage
+    stage  counts from 1 where the task was divided, else 0
+    drafts  first drafts of `code` sub-actions, written together with the plan (`agents: one`)
+    """
+
+    plan: int
+    stage: int = 0
+    sub_actions: tuple[SubAction, ...] = Field(min_length=1)
+    rationale: str = ""
+    drafts: tuple[Skill, ...] = ()
+
+
 class PlanFailed(Message):
-    """Slow agent: plan number `plan` could not be had from the model, for `reason`. It counts against `loops.plans`."""
+    """Slow agent: plan number `plan` could not be had from the model, for `reason`. It counts against `loops.plans`.
+
+    repeated  the model gave an earlier plan again, and kept to it when it was told
+    """
 
     plan: int
     reason: str
+    repeated: bool = False
 
 
 class SkillDrafted(Message):
@@ -182,6 +200,7 @@ class SkillDrafted(Message):
 
     success     expression that has to hold at some step
     library     accepted skills it may call
+    origin      id of the skill of the library that it is; empty: written for this run
     """
 
     plan: int
@@ -191,13 +210,16 @@ class SkillDrafted(Message):
     seeds: tuple[int, ...]
     library: tuple[Skill, ...] = ()
     environment: Environment
+    origin: str = ""
 
 
 class SkillTried(Message):
     """Rollout -> critic: what happened.
 
-    success   it met the success test in every episode
-    error     why it could not be tried at all (syntax, no such function, killed for memory), empty otherwise
+    success      it met the success test in every episode
+    error        why it could not be tried at all (syntax, no such function, killed for memory), empty otherwise
+    pictures     of one episode, the first that failed or else the first, in the order of its steps (see `Critic.pictures`)
+    no_pictures  why there are none though some were asked for
     """
 
     plan: int
@@ -207,6 +229,8 @@ class SkillTried(Message):
     episodes: tuple[TrialEpisode, ...]
     env_steps: int
     error: str = ""
+    pictures: tuple[Picture, ...] = ()
+    no_pictures: str = ""
 
 
 class SkillReviewed(Message):
@@ -221,12 +245,16 @@ class SkillReviewed(Message):
 
 
 class SkillFailed(Message):
-    """Fast agent: no draft for this attempt, since the model's answer could not be had or used, for `reason`."""
+    """Fast agent: no draft for this attempt, since the model's answer could not be had or used, for `reason`.
+
+    repeated  the model gave code again that had failed, and kept to it when it was told
+    """
 
     plan: int
     attempt: int
     name: Identifier
     reason: str
+    repeated: bool = False
 
 
 class SkillSettled(Message):
@@ -246,6 +274,8 @@ class TrainingRequested(Message):
     primitives  names of the primitive actions that stay (empty: all of them)
     shaping     expression added to the reward of every environment step, over previous, obs, info, reward, steps; empty: none
     controller  name of a skill that plays whole episodes (`code-only`); nothing is learned
+    practice    successful episodes to collect beside the evaluation, as start states of the stage after this one; 0: none
+    held_out    start states of the evaluation, where `environment.starts` are those of learning; None: the evaluation's own seeds
     """
 
     plan: int
@@ -260,12 +290,15 @@ class TrainingRequested(Message):
     seed: int
     workers: int | None = None
     reason: str = ""
+    practice: int = 0
+    held_out: Artifact | None = None
 
 
 class TrainingProgressed(Message):
-    """Trainer: one more point of the learning curve. `resumed` counts the times it continued from a checkpoint."""
+    """Trainer: one more point of the learning curve of `seed`. `resumed` counts the times it continued from a checkpoint."""
 
     plan: int
+    seed: int = 0
     point: Point
     resumed: int = 0
 
@@ -273,12 +306,15 @@ class TrainingProgressed(Message):
 class TrainingFinished(Message):
     """Trainer -> critic: learned and evaluated.
 
-    env_steps  spent on learning; evaluation's are in `score.env_steps`
+    env_steps  spent on learning, and on practice; evaluation's are in `score.env_steps`
     failure    why there is no policy (the learner failed), empty otherwise
     samples    a few evaluation episodes in words
+    reached    start states for the stage after: where practice episodes succeeded (see `TrainingRequested.practice`)
+    held_out   the same of the evaluation episodes
     """
 
     plan: int
+    seed: int = 0
     env_steps: int
     score: Score | None
     policy: Artifact | None
@@ -288,6 +324,8 @@ class TrainingFinished(Message):
     learn_s: float = 0.0
     evaluate_s: float = 0.0
     failure: str = ""
+    reached: Artifact | None = None
+    held_out: Artifact | None = None
 
 
 class SubActionReview(Part):
@@ -307,14 +345,31 @@ class PlanReviewed(Message):
     advice: str = ""
 
 
+class StageResult(Part):
+    """A stage of a divided task at the end of the run: its best plan, None if it has no policy.
+
+    score  on the stage's own start states: those that the stage before reached from its held-out ones
+    """
+
+    name: Identifier
+    plan: int | None
+    score: Score | None
+    policy: Artifact | None = None
+
+
 class RunFinished(Message):
-    """Slow agent: the end. `plan` and `score` are those of the best policy, None if there is none."""
+    """Slow agent: the end. `plan` and `score` are those of the best policy, None if there is none.
+
+    stages  of a divided task. `score` is then the whole chain's: of the first stage's held-out seeds, those that passed every stage;
+            `plan` and `policy` are the last stage's that has any
+    """
 
     outcome: Literal["target_reached", "below_target", "budget_spent", "gave_up"]
     reason: str
     plan: int | None = None
     score: Score | None = None
     policy: Artifact | None = None
+    stages: tuple[StageResult, ...] = ()
 
 
 # ---------------------------------------------------------------- besides the ring
@@ -342,11 +397,17 @@ class ModelAsked(Message):
 
 
 class BudgetSpent(Message):
-    """Whoever notices: `budget` (env_steps, minutes, tokens, usd) of `limit` is `used` up. Slow ends the run with its best policy."""
+    """Whoever notices: `budget` (env_steps, minutes, tokens, usd) of `limit` is `used` up. Slow ends the run with its best policy.
+
+    role      whose own budget it is (`budgets.roles`), empty for the run's
+    question  what could not be asked any more, by its key; `used` is then what the next question would at least have brought it to
+    """
 
     budget: Literal["env_steps", "minutes", "tokens", "usd"]
     limit: float
     used: float
+    role: str = ""
+    question: str = ""
 
 
 class ReviewMissed(Message):

@@ -20,6 +20,49 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Artifact(Part):
+    """A large thing kept outside the bus: `uri` as fsspec reads it, `sha256` of its bytes in hex, `media_type`."""
+
+    uri: str
+    sha256: str
+    media_type: str
+
+
+class Host(Part):
+    """Where an environment runs that does not fit into the locked worker: in an interpreter of its own, here or on another machine.
+
+    python     path of that interpreter on this machine, started and watched by the run; empty: the one that rlgpt runs in
+    address    instead: tcp://HOST:PORT where `rlgpt host` serves it
+    keys       key file for that address, made there with `rlgpt keys` or `rlgpt host`; required beyond this machine
+    variables  environment variables for the host's process, such as JAVA_HOME; of ours it inherits only a few (PATH, HOME, DISPLAY, ...)
+    path       folders the host imports from, beside the folder that rlgpt was started in
+    start_s, reset_s, step_s   seconds the environment may take to be imported and made, to be reset, and for one step. Beyond, it is
+               ended and started anew, and the episode ends as a fault
+    """
+
+    python: str = ""
+    address: str = ""
+    keys: str = ""
+    variables: dict[str, str] = {}
+    path: tuple[str, ...] = ()
+    start_s: float = Field(120.0, gt=0)
+    reset_s: float = Field(120.0, gt=0)
+    step_s: float = Field(30.0, gt=0)
+
+    @property
+    def first_s(self) -> float:
+        """Seconds until the environment must have been made, reset a few times and described."""
+        return self.start_s + 3 * self.reset_s + 10.0
+
+    @model_validator(mode="after")
+    def _here_or_there(self) -> Host:
+        if self.address and (self.python or self.variables or self.path):
+            raise ValueError("address: what is served elsewhere was started there; leave out python, variables and path")
+        if self.keys and not self.address:
+            raise ValueError("keys: they belong to an address; a host on this machine needs none")
+        return self
+
+
 class Environment(Part):
     """Any Gymnasium environment, by id.
 
@@ -31,6 +74,13 @@ class Environment(Part):
     notes              anything else a model should know and could not read off the spaces
     imports            modules that skills may import; they are loaded before the worker locks itself
     deterministic      the same seed and actions give the same episode; if false, scores cannot be replayed and say so
+    interrupts         name -> expression over obs, info, previous, ... that ends a call of a skill where it holds after a step
+    starts             episodes begin in these saved states instead of at a reset (see `envs/starts.py`)
+    until_success      an episode ends, as terminated, at the first step after which the success test holds
+    memory             skills share a mapping `memory` that is empty at the beginning of every episode
+    card               name and version of the card whose words stand here, `none`: no card's (see `envs/card_files.py`)
+    toolkit            module whose functions skills may call (see `envs/toolkit.py`)
+    host               where it runs if not in the locked worker itself; `id` may then be `module:factory` too, or of an old gym
     """
 
     id: str = Field(min_length=1)
@@ -41,32 +91,58 @@ class Environment(Part):
     notes: str = ""
     imports: tuple[str, ...] = ("math", "numpy")
     deterministic: bool = True
+    interrupts: dict[Identifier, str] = {}
+    starts: Artifact | None = None
+    until_success: bool = False
+    memory: bool = False
+    card: str = ""
+    toolkit: str = ""
+    host: Host | None = None
+
+
+class SubTask(Part):
+    """One stage of a long task, with two loops and a policy of its own. It begins where the stage before succeeded.
+
+    success  expression that holds when the stage is done; that of the last stage is the task's own
+    """
+
+    name: Identifier
+    goal: str = Field(min_length=1)
+    success: str = Field(min_length=1)
 
 
 class Loops(Part):
     """Limits of the two loops.
 
-    plans           times the slow agent may plan (1 = no iteration)
+    plans           times the slow agent may plan (1 = no iteration), of a divided task: each stage
     attempts        drafts the fast agent may write of one skill before it falls to `rl`
     trial_episodes  episodes (one seed each) every draft is tried in; it has to succeed in all of them
     skill_steps     environment steps a single call of a skill may take
+    repeats         times a plan, or a draft of one skill, may be one again that had failed, before its loop ends (a dead loop)
+    planner         the slow agent is first asked to cut the task into stages (see `Task.stages`)
+    practice        episodes in which a stage's policy collects the start states for the stage after it
     """
 
     plans: int = Field(3, ge=1)
     attempts: int = Field(3, ge=1)
     trial_episodes: int = Field(5, ge=1)
     skill_steps: int = Field(100, ge=1)
+    repeats: int = Field(2, ge=1)
+    planner: bool = False
+    practice: int = Field(50, ge=1)
 
 
 class Critic(Part):
     """`enabled: false` is the ablation. `reviewers` are the agents whose reviews count, by name; the first one to speak decides.
 
     patience_s  seconds a trial or a plan waits for a review, before it goes on by the success test alone
+    pictures    of a trial, for models that can see: the first and the last frame of one episode and what is between, evenly; 0: none
     """
 
     enabled: bool = True
     reviewers: tuple[Identifier, ...] = Field(("critic",), min_length=1)
     patience_s: float = Field(1800.0, gt=0)
+    pictures: int = Field(0, ge=0, le=8)
 
 
 class Learner(Part):
@@ -78,6 +154,17 @@ class Learner(Part):
     batch_size, epochs, learning_rate, gamma, gae_lambda, clip, entropy, hidden   PPO's own
     device            auto, cpu or cuda
     checkpoint_every  environment steps between two checkpoints
+    anneal            the learning rate falls in a straight line, to 0 at `env_steps`
+    frame_stack       observations that the policy sees side by side: of its last so many decisions in the episode; a skill's own steps
+                      are one decision, and what lies before an episode's first is that first one again
+    normalize_observations  numbers (not pictures) are shifted and scaled by their running mean and deviation; frozen in evaluation
+    normalize_returns       rewards are counted in the running deviation of discounted returns, instead of the largest one so far
+    success_reward    added to the reward of the first environment step of an episode after which the success test holds
+    compile           torch.compile for the policy's networks; needs a C++ compiler, and on a GPU triton
+    warm_start        name of a skill that is cloned into the network before learning, or `code`: the one that succeeds most often alone
+    warm_episodes     episodes each such skill plays for that, on training seeds; only successful ones are cloned. Their environment
+                      steps count as learning's
+    imitate           weight of self-imitation of past successful episodes beside PPO's own loss (Oh et al. 2018); 0: none
     """
 
     env_steps: int = Field(100_000, ge=1)
@@ -93,18 +180,30 @@ class Learner(Part):
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = (64, 64)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     checkpoint_every: int = Field(10_000, ge=1)
+    anneal: bool = False
+    frame_stack: int = Field(1, ge=1, le=64)
+    normalize_observations: bool = False
+    normalize_returns: bool = False
+    success_reward: float = 0.0
+    compile: bool = False
+    warm_start: Identifier | None = None
+    warm_episodes: int = Field(20, ge=1)
+    imitate: float = Field(0.0, ge=0)
 
 
 class Evaluation(Part):
     """How a policy is scored: `episodes` held-out seeds from `first_seed` on; actions sampled or greedy, fixed beforehand.
 
-    target   the run ends when the success rate reaches it
+    target        the run ends when the success rate reaches it
+    stage_target  a stage of a divided task ends when its own success rate reaches this; null: the k-th root of `target` for k stages,
+                  with which the whole chain reaches `target`
     """
 
     episodes: int = Field(100, ge=1)
     first_seed: int = Field(1_000_000, ge=0)
     actions: Literal["sampled", "greedy"] = "sampled"
     target: float = Field(0.9, ge=0, le=1)
+    stage_target: float | None = Field(None, ge=0, le=1)
 
 
 class Price(Part):
@@ -117,13 +216,15 @@ class Price(Part):
 class Model(Part):
     """A language model. `model: recorded` answers from the scenario's transcript, offline.
 
-    provider     openai stands for every OpenAI-compatible endpoint; others need AutoGen's extra of that name
-    base_url     of an OpenAI-compatible endpoint
-    api_key_env  name of the environment variable that holds the key; the key itself is never stored
-    timeout_s    deadline of one request, seconds
-    retries      requests repeated after a rate limit, a server error or a dropped connection
-    repairs      times a malformed or impossible answer is asked for again
-    price        of a model whose price AutoGen does not know
+    provider       openai stands for every OpenAI-compatible endpoint; others need AutoGen's extra of that name
+    base_url       of an OpenAI-compatible endpoint
+    api_key_env    name of the environment variable that holds the key; the key itself is never stored
+    timeout_s      deadline of one request, seconds
+    retries        requests repeated after a rate limit, a server error or a dropped connection
+    repairs        times a malformed or impossible answer is asked for again
+    output_tokens  limit of one reply, told to the endpoint; null leaves it to the endpoint
+    price          of this model; else that of `prices` counts
+    prices         by model name; those of the user's own file are added when a run is launched
     """
 
     model: str = Field("recorded", min_length=1)
@@ -134,13 +235,15 @@ class Model(Part):
     timeout_s: float = Field(120.0, gt=0)
     retries: int = Field(5, ge=0)
     repairs: int = Field(2, ge=0)
+    output_tokens: int | None = Field(None, ge=1)
     price: Price | None = None
+    prices: dict[str, Price] = {}
 
 
 class Llm(Model):
     """The model of every role, and what differs by role: `roles: {critic: {model: ...}}`."""
 
-    roles: dict[Literal["slow", "fast", "critic"], dict[str, Any]] = {}
+    roles: dict[Literal["slow", "fast", "critic", "solo"], dict[str, Any]] = {}
 
     def of(self, role: str) -> Model:
         """The settings of one role: the common ones, overridden by its own."""
@@ -155,16 +258,26 @@ class Llm(Model):
         return self
 
 
+class RoleBudget(Part):
+    """What one role may spend on questions to its model; null is unlimited. `minutes` are those spent waiting for its answers."""
+
+    minutes: float | None = Field(None, gt=0)
+    tokens: int | None = Field(None, ge=1)
+    usd: float | None = Field(None, gt=0)
+
+
 class Budgets(Part):
     """The run ends, with its best policy so far, when one of these is spent; null is unlimited.
 
     env_steps  environment steps of trials and learning; those of evaluation are counted on a line of their own
+    roles      of each role alone. A critic that has spent its own is not asked any more, and the success test decides alone
     """
 
     env_steps: int | None = Field(None, ge=1)
     minutes: float | None = Field(None, gt=0)
     tokens: int | None = Field(None, ge=1)
     usd: float | None = Field(None, gt=0)
+    roles: dict[Literal["slow", "fast", "critic", "solo"], RoleBudget] = {}
 
 
 class Processes(Part):
@@ -179,12 +292,28 @@ class Processes(Part):
     restarts: int = Field(5, ge=0)
 
 
+class Library(Part):
+    """Skills kept between runs. What is retrieved depends on what other runs left there, so both are off unless asked for.
+
+    use     show the fast agent like skills of earlier runs; one that it takes over is tried again before it counts
+    add     keep this run's accepted skills, and its best policy if it reached the target
+    folder  where they lie; null: $RLGPT_LIBRARY, else ~/.local/share/rlgpt/library
+    """
+
+    use: bool = False
+    add: bool = False
+    folder: str | None = Field(None, min_length=1)
+
+
 class Task(Part):
     """A scenario, resolved.
 
     name     also names the run's folder
     goal     the task in a sentence or two, for the models
     success  the task's own success test: an expression over obs, info, reward, terminated, truncated, steps, episode_return
+    stages   a long task as ordered sub-tasks, each with two loops and a policy of its own, each beginning where the one before succeeded
+    agents   two: a slow agent plans, a fast one writes code; one: a single agent gives plan and code in one answer (an ablation)
+    seeds    learnings of every plan, with seeds `seed`, `seed` + 1, ...; the plan's score is that of all of them together
     """
 
     name: Identifier
@@ -192,6 +321,8 @@ class Task(Part):
     success: str = Field(min_length=1)
     environment: Environment
     mode: Mode = "rl-gpt"
+    stages: tuple[SubTask, ...] = ()
+    agents: Literal["one", "two"] = "two"
     loops: Loops = Loops()
     critic: Critic = Critic()
     trainer: Learner = Learner()
@@ -199,4 +330,28 @@ class Task(Part):
     budgets: Budgets = Budgets()
     processes: Processes = Processes()
     llm: Llm = Llm()
+    library: Library = Library()
     seed: int = Field(0, ge=0)
+    seeds: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _stages_make_a_chain(self) -> Task:
+        names = [stage.name for stage in self.stages]
+        if (self.stages or self.loops.planner) and not self.environment.deterministic:
+            raise ValueError(
+                "stages: each begins in states that the one before reached, which are found again by repeating its actions; with "
+                "environment.deterministic: false they would lead somewhere else. Leave out stages and loops.planner, or make it "
+                "deterministic"
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages: two have the same name ({', '.join(names)}); each needs its own")
+        if self.stages and self.stages[-1].success != self.success:
+            raise ValueError(
+                f"stages: the last one, {names[-1]}, has the success test {self.stages[-1].success!r}; it ends the task, "
+                f"so it has to be the task's own: {self.success!r}"
+            )
+        if self.loops.planner and self.stages:
+            raise ValueError("loops.planner: the stages are given already; leave out one of the two")
+        if self.loops.planner and self.mode == "rl-only":
+            raise ValueError("loops.planner: mode rl-only asks no model; give `stages`, or set loops.planner=false to learn the task whole")
+        return self

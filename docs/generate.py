@@ -29,6 +29,7 @@ ROLES = (Slow, Fast, Critic, Rollout, Trainer)
 
 PUBLISHERS: dict[type[Message], tuple[str, ...]] = {
     messages.TaskSubmitted: ("launcher",),
+    messages.TaskDivided: ("slow",),
     messages.PlanProposed: ("slow",),
     messages.PlanFailed: ("slow",),
     messages.SkillDrafted: ("fast",),

@@ -35,7 +35,7 @@ class ActionReader:
         named = space["type"] == "Discrete" and len(names) == space["n"]
         self.constants: dict[str, int] = {constant(name): space["start"] + i for i, name in enumerate(names)} if named else {}
         self._names: dict[str, int] = {name: space["start"] + i for i, name in enumerate(names)} if named else {}
-        self._shape = tuple(space.get("shape", ()))
+        self._shape, self._is_discrete = tuple(space.get("shape", ())), space["type"] == "Discrete"
         match space["type"]:
             case "Box":
                 self._dtype: np.dtype[Any] = np.dtype(space["dtype"])
@@ -50,8 +50,8 @@ class ActionReader:
 
     def __call__(self, value: object) -> Action:
         """The action `value` means; raises ActionInvalid."""
-        if self.space["type"] == "Discrete":
-            return self._discrete(value)
+        if self._is_discrete:
+            return value if type(value) is int and self._low <= value <= self._high else self._discrete(value)
         if isinstance(value, str):
             raise ActionInvalid(f"{value!r} is no action: {self.wanted()}")
         try:

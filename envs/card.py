@@ -34,6 +34,7 @@ def make_card(task: Task, description: Description) -> Card:
         f"# Environment `{environment.id}`",
         _actions(description.action_space, environment),
         _observations(description, environment),
+        _toolkit(description),
         _rules(task, description),
         _skills(description.action_space, task),
         EXPRESSIONS,
@@ -106,10 +107,22 @@ def _observed(space: SpaceData, path: str, words: list[str]) -> list[str]:
     return [f"`{path}` is of type {space['name']}; skills can read it, a learner does not see it"]
 
 
+def _toolkit(description: Description) -> str:
+    if not description.toolkit:
+        return ""
+    return "## Toolkit\nSkills can call these functions; nothing has to be imported for them:\n" + "\n".join(
+        f"- {line}" for line in description.toolkit
+    )
+
+
 def _rules(task: Task, description: Description) -> str:
     limit = description.max_episode_steps
     lines = [f"An episode is cut off after {limit} steps." if limit else "Episodes have no time limit."]
     lines.append(f"The task is done when `{task.success}` holds after some step of an episode.")
+    if task.environment.starts:
+        lines.append("Episodes begin in saved states, not at the environment's own beginning; `steps` and the return count from there.")
+    if task.environment.until_success:
+        lines.append("The episode ends when the task is done.")
     if not task.environment.deterministic:
         lines.append("The same seed and actions may give different episodes.")
     notes = task.environment.notes.strip()
@@ -124,12 +137,26 @@ A skill is one Python generator function named like the skill. It yields an acti
 memory. It ends when it returns, after its `max_steps` (here at most {task.loops.skill_steps}), or with the episode. A call has to take at
 least one step. Optionally `can_run(obs, info)` beside it says whether a call makes sense now. Accepted skills can be called:
 `obs, info = yield from other(obs, info)`. Imports allowed: {", ".join(task.environment.imports)} (`np` and `math` are there already).
-No files, network, processes or threads.
+No files, network, processes or threads.{_ends_and_memory(task.environment)}
 ```python
 {first}
 
 {second}
 ```"""
+
+
+def _ends_and_memory(environment: Environment) -> str:
+    """What the scenario adds to the rules of skills, if anything."""
+    lines = []
+    if environment.interrupts:
+        lines.append("A call, with all calls inside it, also ends after a step after which one of these holds; then it is decided anew:")
+        lines += [f"- {name}: `{condition}`" for name, condition in environment.interrupts.items()]
+    if environment.memory:
+        lines.append(
+            "`memory` is a dict that all skills, their helpers and `can_run` share. It is empty when an episode begins and keeps "
+            "what is put into it until the episode ends: `memory.setdefault('seen', {})`."
+        )
+    return "".join(f"\n{line}" for line in lines)
 
 
 def _examples(space: SpaceData, names: Sequence[str]) -> tuple[str, str]:
@@ -176,4 +203,4 @@ def _ranges(space: SpaceData) -> list[tuple[str, str]]:
 
 
 def _limit(value: float, sign: str) -> str:
-    return f"{sign}infinity" if abs(value) > 1e30 else number(value)
+    return f"{sign}infinity" if abs(value) > 1e30 else number(value + 0.0)

@@ -18,6 +18,7 @@ class Description:
     words              the first observation of seed 0, in words
     info               scalars of the first `info`, in words
     warnings           what Gymnasium and the environment warned of
+    toolkit            the card's functions, a line each: signature and what it does
     """
 
     id: str
@@ -27,3 +28,4 @@ class Description:
     words: str
     info: str = ""
     warnings: tuple[str, ...] = ()
+    toolkit: tuple[str, ...] = ()

@@ -15,16 +15,21 @@ from typing import Any
 import numpy as np
 
 from rlgpt.envs.actions import Action, ActionInvalid, ActionReader
+from rlgpt.envs.errors import lock_words
 from rlgpt.envs.expression import Expression, ExpressionFailed
-from rlgpt.envs.skill import CompiledSkill, SkillTimeout, error_words
+from rlgpt.envs.skill import CompiledSkill, Memory, SkillTimeout, error_words
+from rlgpt.envs.starts import Starts
 
 
 @dataclass(frozen=True)
 class Rules:
     """What holds for every episode of a worker.
 
+    success_reward  added to the reward of the first step after which `success` holds
     call_s     wall-clock seconds a call may take before SkillTimeout is raised in it
     fallbacks  actions to draw from where a call takes no step; empty: any action
+    interrupts  (name, condition) that end a call of a skill, nested calls included, where they hold after a step
+    until_success  the episode ends, as terminated, with the first step after which `success` holds
     """
 
     success: Expression | None
@@ -32,20 +37,25 @@ class Rules:
     gamma: float
     call_s: float
     fallbacks: tuple[Action, ...] = ()
+    success_reward: float = 0.0
+    interrupts: tuple[tuple[str, Expression], ...] = ()
+    until_success: bool = False
 
 
 @dataclass
 class Decision:
     """What a decision came to.
 
-    ended  "action", "returned", "step limit", "episode over", "no step" or "error"
-    fault  why it failed, in words; empty if it did not
+    ended      "action", "returned", "step limit", "episode over", "interrupted", "no step" or "error"
+    fault      why it failed, in words; empty if it did not
+    interrupt  name of the condition that ended it, if one did
     """
 
     reward: float = 0.0
     duration: int = 0
     ended: str = "action"
     fault: str = ""
+    interrupt: str = ""
 
 
 class EnvironmentFailed(Exception):
@@ -57,13 +67,19 @@ class Episode:
 
     Whatever a skill does, methods return; only MemoryError in the environment's own code and a failing `reset` escape.
     after_step  called with the action after every environment step
+    starts      where episodes begin; None: at a reset
+    memory      what skills know as `memory`, shared by the episodes of a worker: it holds the mapping of the one whose skills run
     """
 
-    def __init__(self, env: Any, reader: ActionReader, rules: Rules, timer: CallTimer) -> None:
-        self.env, self._reader, self._rules, self._timer = env, reader, rules, timer
+    def __init__(
+        self, env: Any, reader: ActionReader, rules: Rules, timer: CallTimer, starts: Starts | None = None, memory: Memory | None = None
+    ) -> None:
+        self.env, self._reader, self._rules, self._timer, self._starts, self._memory = env, reader, rules, timer, starts, memory
         self.over = True
-        names = {name for expression in (rules.success, rules.shaping) if expression for name in expression.names}
-        self._keeps_previous, self._keeps_start = "previous" in names, "start" in names
+        expressions = (rules.success, rules.shaping, *(condition for _, condition in rules.interrupts))
+        self._told = sorted({name for expression in expressions if expression for name in expression.names})
+        self._keeps_previous, self._keeps_start = "previous" in self._told, "start" in self._told
+        self.action: Action | None = None
         self.after_step: Callable[[Action], None] | None = None
 
     def reset(self, seed: int) -> None:
@@ -71,8 +87,10 @@ class Episode:
         self.seed, self.steps, self.episode_return, self.success, self.over = seed, 0, 0.0, False, False
         self.terminated = self.truncated = False
         self.reward = 0.0
-        self.obs, self.info = self.env.reset(seed=seed)
-        self.start = copied(self.obs) if self._keeps_start else None
+        began: Any = self._starts.begin(self.env, seed) if self._starts else self.env.reset(seed=seed)
+        self.obs, self.info = began
+        self._kept: dict[Any, Any] = {}
+        self.start, self.previous = copied(self.obs) if self._keeps_start else None, None
 
     def primitive(self, action: Action) -> Decision:
         """One action, already checked."""
@@ -90,6 +108,7 @@ class Episode:
     def call(self, skill: CompiledSkill, advance: bool) -> Decision:
         """One whole call. With `advance`, a call that takes no step is followed by one fallback action (see `_no_step`)."""
         decision = Decision(ended="returned")
+        self._remember()
         if advance and not self.may_run(skill):
             decision.ended = "no step"
             self._no_step(skill, decision, advance)
@@ -120,6 +139,7 @@ class Episode:
         """Whether the skill's can_run holds now; one that fails or hangs does not hold."""
         if skill.can_run is None:
             return True
+        self._remember()
         self._timer.arm(self._rules.call_s)
         try:
             return self._runnable(skill)
@@ -128,38 +148,45 @@ class Episode:
         finally:
             self._timer.disarm()
 
+    def _remember(self) -> None:
+        if self._memory is not None:
+            self._memory.data = self._kept
+
     def _runnable(self, skill: CompiledSkill) -> bool:
         can_run = skill.can_run
-        return can_run is None or bool(self._inside(lambda: bool(can_run(copied(self.obs), self.info))))
+        return can_run is None or bool(self._inside(lambda obs: bool(can_run(obs, self.info)), copied(self.obs)))
 
     def _play(self, skill: CompiledSkill, decision: Decision) -> None:
         play = skill.play(copied(self.obs), self.info)
         try:
-            value = self._inside(lambda: next(play))
+            value = self._inside(play.send, None)
             while True:
-                self._step(self._reader(value), decision)
+                self._step(self._reader(value), decision, self._rules.interrupts)
                 if decision.fault or self.over:
                     decision.ended = "error" if decision.fault else "episode over"
+                    return
+                if decision.interrupt:
+                    decision.ended = "interrupted"
                     return
                 if decision.duration >= skill.max_steps:
                     decision.ended = "step limit"
                     return
-                obs = copied(self.obs)
-                value = self._inside(lambda: play.send((obs, self.info)))  # noqa: B023
+                value = self._inside(play.send, (copied(self.obs), self.info))
         except StopIteration:
             decision.ended = "returned"
         finally:
             self._close(play)
 
-    def _inside(self, run: Callable[[], Any]) -> Any:
+    def _inside(self, run: Callable[..., Any], *arguments: Any) -> Any:
         """Run code of a skill; only there may the timer raise."""
-        self._timer.inside = True
+        timer = self._timer
+        timer.inside = True
         try:
-            if self._timer.expired:
+            if timer.expired:
                 raise SkillTimeout
-            return run()
+            return run(*arguments)
         finally:
-            self._timer.inside = False
+            timer.inside = False
 
     def _close(self, play: Any) -> None:
         # A generator may refuse to close, or clean up badly; its call is over all the same, and what it raises here says nothing
@@ -192,45 +219,48 @@ class Episode:
         action: Action = self.env.action_space.sample()
         return int(action) if isinstance(action, np.integer) else action
 
-    def _step(self, action: Action, decision: Decision) -> None:
+    def _step(self, action: Action, decision: Decision, interrupts: tuple[tuple[str, Expression], ...] = ()) -> None:
         rules = self._rules
-        previous = copied(self.obs) if self._keeps_previous else None
+        if self._keeps_previous:
+            self.previous = copied(self.obs)
+        self.action = action
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
             self.reward, self.terminated, self.truncated = float(reward), bool(terminated), bool(truncated)
         except MemoryError:
             raise
         except Exception as error:
-            raise EnvironmentFailed(f"the environment failed in step {self.steps + 1}: {type(error).__name__}: {error}"[:1000]) from error
+            raise EnvironmentFailed(
+                f"the environment failed in step {self.steps + 1}: {type(error).__name__}: {error}"[:1000] + lock_words(error)
+            ) from error
         self.obs, self.info = obs, info
         self.steps += 1
         self.episode_return += self.reward
         self.over = self.terminated or self.truncated
         gained = self.reward
-        if rules.shaping or (rules.success and not self.success):
-            values = {
-                "obs": obs,
-                "info": info,
-                "start": self.start,
-                "previous": previous,
-                "action": action,
-                "reward": self.reward,
-                "terminated": self.terminated,
-                "truncated": self.truncated,
-                "steps": self.steps,
-                "episode_return": self.episode_return,
-            }
-            try:
-                if rules.success and not self.success:
-                    self.success = rules.success.holds(values)
-                if rules.shaping:
-                    gained += rules.shaping.amount(values)
-            except ExpressionFailed as error:
-                decision.fault = str(error)
+        if rules.shaping or interrupts or (rules.success and not self.success):
+            gained += self._judge(decision, interrupts)
         decision.reward += rules.gamma**decision.duration * gained
         decision.duration += 1
         if self.after_step is not None:
             self.after_step(action)
+
+    def _judge(self, decision: Decision, interrupts: tuple[tuple[str, Expression], ...]) -> float:
+        """What the expressions make of the step: success, an interrupt, a fault; and what they add to its reward."""
+        rules, more = self._rules, 0.0
+        values = {name: getattr(self, name) for name in self._told}  # expressions know these attributes by the same names
+        try:
+            if rules.success and not self.success and rules.success.holds(values):
+                self.success, more = True, rules.success_reward
+                if rules.until_success:
+                    self.terminated = self.over = True
+            if rules.shaping:
+                more += rules.shaping.amount(values)
+            if interrupts:
+                decision.interrupt = next((name for name, condition in interrupts if condition.holds(values)), "")
+        except ExpressionFailed as error:
+            decision.fault = str(error)
+        return more
 
 
 class CallTimer:
@@ -259,7 +289,7 @@ class CallTimer:
 
 def copied(obs: Any) -> Any:
     """A copy a skill may write to; the environment's own arrays stay as they are."""
-    if isinstance(obs, np.ndarray):
+    if type(obs) is np.ndarray or isinstance(obs, np.ndarray):
         return obs.copy()
     if isinstance(obs, dict):
         return {key: copied(value) for key, value in obs.items()}

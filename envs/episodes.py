@@ -11,13 +11,18 @@ from gymnasium import spaces
 from rlgpt.envs.transitions import Choice, Transitions
 
 
-class Pool(Protocol):
-    """What learning and evaluation need of `rlgpt.envs.pool.WorkerPool`."""
+class Spaced(Protocol):
+    """Whatever has an environment's spaces."""
 
     @property
     def observation_space(self) -> spaces.Space[Any]: ...
     @property
     def action_space(self) -> spaces.Space[Any]: ...
+
+
+class Pool(Spaced, Protocol):
+    """What learning and evaluation need of `rlgpt.envs.pool.WorkerPool`."""
+
     def reset(self, seeds: Sequence[int]) -> Transitions: ...
     def step(self, choices: Sequence[Choice], next_seeds: Sequence[int]) -> Transitions: ...
     def close(self) -> None: ...

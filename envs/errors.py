@@ -7,6 +7,10 @@ class EnvironmentUnavailable(Exception):
     """The environment's id is not registered, or something it needs is not installed; the text says which and what to install."""
 
 
+class StartsInvalid(EnvironmentUnavailable):
+    """A start-state file that cannot be used; the text names the file, the state and the cause."""
+
+
 class EnvironmentUnsupported(Exception):
     """The environment works, but its spaces cannot be used here; the text says which part and why."""
 
@@ -22,8 +26,24 @@ class SkillInvalid(Exception):
         self.line = line
 
 
+def lock_words(error: BaseException) -> str:
+    """What to do where code failed for want of what the lock denies; "" for any other error."""
+    if isinstance(error, PermissionError) or "can't start new thread" in str(error):
+        return (
+            " (behind the lock no file, socket, thread or process can be opened: do it when the environment is made, or let it be hosted: "
+            "environment.host: {})"
+        )
+    if isinstance(error, ImportError):
+        return " (nothing can be imported behind the lock: import it at the top of the environment's module)"
+    return ""
+
+
 class WorkerDied(Exception):
     """A worker ended, was killed at its deadline, or said something no honest worker says."""
+
+
+class HostLost(EnvironmentUnavailable):
+    """The process that holds a hosted environment is gone, does not answer, or said something no honest host says."""
 
 
 class SandboxUnavailable(Exception):

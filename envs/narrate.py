@@ -10,6 +10,7 @@ import numpy as np
 from rlgpt.envs.actions import Action
 from rlgpt.envs.episode import Episode
 from rlgpt.envs.space import SpaceData, leaves
+from rlgpt.envs.toolkit import Toolkit
 from rlgpt.envs.words import MANY, action_words, clip, info_words, names_of, number, observation_words, pick
 
 LINES = 36
@@ -18,9 +19,12 @@ LINES = 36
 class Narrator:
     """Watches one episode from its current observation on; `trace()` is at most LINES + 4 lines."""
 
-    def __init__(self, episode: Episode, observation: SpaceData, action: SpaceData, names: tuple[Sequence[str], Sequence[str]]) -> None:
+    def __init__(
+        self, episode: Episode, observation: SpaceData, action: SpaceData, names: tuple[Sequence[str], Sequence[str]], toolkit: Toolkit
+    ) -> None:
         self._episode, self._observation, self._action = episode, observation, action
         self._action_names, self._observation_names = names
+        self._toolkit = toolkit
         self._stride, self._lines = 1, dict[int, str]()
         self._steps, self._last, self._met, self._met_line = 0, "", "", ""
         self._labels = names_of(observation, self._observation_names)
@@ -71,8 +75,9 @@ class Narrator:
         return clip(f"{self._steps}: {words} -> {self._state()}, reward {number(episode.reward)}{end}", 400)
 
     def _state(self) -> str:
-        info = info_words(self._episode.info)
-        return observation_words(self._episode.obs, self._observation, self._observation_names) + (f"; info: {info}" if info else "")
+        obs, info = self._episode.obs, info_words(self._episode.info)
+        words = self._toolkit.tell(obs, self._episode.info, lambda: observation_words(obs, self._observation, self._observation_names))
+        return words + (f"; info: {info}" if info else "")
 
     def _flat(self) -> Any:
         """Scalar parts as they are, large arrays as zeros (they have no single range worth telling)."""

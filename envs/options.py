@@ -106,6 +106,13 @@ class SkillActions(ABC):
         """[B, n] for MaskablePPO, in the layout of sb3-contrib; None where the space cannot be masked (Box)."""
 
     @abstractmethod
+    def encode(self, choice: Choice) -> Array | None:
+        """The policy's action, one row, that `decode` makes this choice of; None where the policy has none (a primitive that is left out).
+
+        What a space leaves open (the rest of a MultiDiscrete action beside a skill, the numbers beside a Box's logits) is 0.
+        """
+
+    @abstractmethod
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         """[B] index into `names`."""
 
@@ -129,10 +136,15 @@ class DiscreteActions(SkillActions):
         kept = [i for i, name in enumerate(all_names) if not primitives or name in primitives]
         super().__init__(skills, [all_names[i] for i in kept])
         self._kept = [Primitive(int(space.start) + i) for i in kept]
+        self._place = {int(space.start) + number: i for i, number in enumerate(kept)}
         self.space = spaces.Discrete(len(self.names))
 
     def mask(self, runnable: Bools) -> Bools:
         return np.concatenate([np.ones((len(runnable), self.primitives), np.bool_), runnable], axis=1)
+
+    def encode(self, choice: Choice) -> Array | None:
+        which = self.primitives + choice.skill if isinstance(choice, Call) else self._place.get(int(choice.action))
+        return None if which is None else np.array(which, np.int64)
 
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         return actions.reshape(-1).astype(np.int64)
@@ -156,6 +168,12 @@ class MultiDiscreteActions(SkillActions):
     def mask(self, runnable: Bools) -> Bools:
         ones = np.ones((len(runnable), self._own), np.bool_)
         return np.concatenate([np.ones_like(ones[:, :1]), runnable, ones], axis=1) if self._leading else ones
+
+    def encode(self, choice: Choice) -> Array:
+        if isinstance(choice, Call):
+            return np.array([1 + choice.skill, *np.zeros_like(self._start)], np.int64)
+        own = np.asarray(choice.action, np.int64).reshape(-1) - self._start
+        return np.concatenate([[0], own]) if self._leading else own
 
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         return actions[:, 0].astype(np.int64) if self._leading else np.zeros(len(actions), np.int64)
@@ -188,6 +206,17 @@ class BoxActions(SkillActions):
     @override
     def mask(self, runnable: Bools) -> None:
         return None
+
+    def encode(self, choice: Choice) -> Array:
+        logits = -np.ones(1 + len(self._calls) if self._logits else 0)
+        own = np.zeros(self._size)
+        if isinstance(choice, Call):
+            logits[1 + choice.skill] = 1.0
+        else:
+            logits[:1] = 1.0
+            given = np.asarray(choice.action, np.float64)
+            own = np.where(self._span > 0, 2.0 * (given - self._low) / np.where(self._span > 0, self._span, 1.0) - 1.0, 0.0).reshape(-1)
+        return np.concatenate([own, logits]).astype(np.float32)
 
     def _chosen(self, actions: Array) -> npt.NDArray[np.int64]:
         if not self._logits:

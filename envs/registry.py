@@ -14,6 +14,7 @@ from rlgpt.envs.errors import EnvironmentUnavailable
 
 # id prefix: (module that registers it on import, what to install)
 FAMILIES = {
+    "rlgpt/Crafter": ("rlgpt.envs.crafter", "rlgpt[crafter]"),
     "ALE/": ("ale_py", "ale-py"),
     "MiniGrid-": ("minigrid", "minigrid"),
     "BabyAI-": ("minigrid", "minigrid"),
@@ -41,6 +42,10 @@ def make(name: str, kwargs: dict[str, Any], max_episode_steps: int | None, *, ch
     except (error.UnregisteredEnv, error.Error) as unknown:
         raise EnvironmentUnavailable(_unknown(name, unknown)) from unknown
     except TypeError as mismatch:
+        if "inherit from `gymnasium.spaces.Space`" in str(mismatch):
+            raise EnvironmentUnavailable(
+                f"environment {name!r} has to set self.observation_space and self.action_space to spaces of gymnasium.spaces: {mismatch}"
+            ) from mismatch
         raise EnvironmentUnavailable(f"environment {name!r} does not take kwargs {kwargs!r}: {mismatch}") from mismatch
     return env
 

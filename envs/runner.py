@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,10 +11,28 @@ import numpy as np
 from rlgpt.envs.actions import Action, ActionInvalid, ActionReader
 from rlgpt.envs.episode import CallTimer, Decision, Episode, Rules
 from rlgpt.envs.expression import Expression
-from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, CALL, FAULT_BYTES, PRIMITIVE, REQUEST, RESET, Shape, views
+from rlgpt.envs.frames import film
+from rlgpt.envs.layout import (
+    ANSWER,
+    BUSY_SKILL,
+    BUSY_SLOT,
+    BUSY_STEPS,
+    CALL,
+    FAULT_BYTES,
+    PRIMITIVE,
+    REQUEST,
+    RESET,
+    TOLD,
+    Answers,
+    Shape,
+    views,
+)
 from rlgpt.envs.narrate import Narrator
-from rlgpt.envs.skill import CompiledSkill, SkillSource, compile_skills, error_words
+from rlgpt.envs.skill import Calls, CompiledSkill, Memory, SkillSource, compile_skills, error_words
 from rlgpt.envs.space import leaves
+from rlgpt.envs.starts import Starts, snapshot_of
+from rlgpt.envs.toolkit import Toolkit
+from rlgpt.envs.whole_episode import play_episode
 from rlgpt.envs.words import action_words, pick
 
 
@@ -23,34 +42,54 @@ class Output(Protocol):
     def take(self) -> str: ...
 
 
+@dataclass(frozen=True)
+class Given:
+    """What an environment comes with, beside itself: where its episodes begin (None: at a reset), and its card's toolkit."""
+
+    starts: Starts | None = None
+    toolkit: Toolkit = field(default_factory=Toolkit)
+
+
 class Runner:
     """The environments of one worker, their skills, and the memory shared with the parent."""
 
     def __init__(
-        self, shape: Shape, memory: Any, environments: list[Any], names: tuple[Sequence[str], Sequence[str]], output: Output
+        self,
+        shape: Shape,
+        memory: Any,
+        environments: list[Any],
+        names: tuple[Sequence[str], Sequence[str]],
+        output: Output,
+        given: Given | None = None,
     ) -> None:
         self._shape, self._names, self._output = shape, names, output
         self._environments = environments[: shape.slots]
         self.views = views(shape, memory)
+        self.answers = Answers(self.views.answers, shape.skills)
+        self._header = self.views.header.data  # reads and writes single numbers several times as fast as numpy
+        self._told, self._row = self.views.answers.data.cast("B"), self.views.answers.shape[1]
         self.reader = ActionReader(shape.action, names[0])
         self._paths = [leaf.path for leaf in leaves(shape.observation)]
+        self._whole = self._paths == [()]
+        self.given = given or Given()
         self._discrete = shape.action["type"] == "Discrete"
         self._timer = CallTimer()  # its signal handler is set now: later, behind the lock, none can be
         self.skills: list[CompiledSkill] = []
+        self.calls = Calls()
         self.episodes: list[Episode] = []
 
-    def begin(self, skills: list[CompiledSkill], rules: Rules) -> None:
-        """Take the skills and the rules; from now on decisions can be made."""
+    def begin(self, skills: list[CompiledSkill], rules: Rules, memory: Memory | None = None) -> None:
+        """Take the skills, their memory and the rules; from now on decisions can be made."""
         self.skills = skills
-        self.episodes = [Episode(env, self.reader, rules, self._timer) for env in self._environments]
-        self.views.runnable[:] = 1
+        self.episodes = [Episode(env, self.reader, rules, self._timer, self.given.starts, memory) for env in self._environments]
+        self.answers.runnable[:] = 1
         self._masked = [i for i, skill in enumerate(skills) if skill.can_run is not None]
         for slot, episode in enumerate(self.episodes if self._shape.log else []):
             episode.after_step = self._logger(slot)
 
     def batch(self) -> None:
         """Take one decision in every environment, as asked in the shared memory."""
-        view, header = self.views, self.views.header
+        view, header = self.views, self._header
         request = int(header[REQUEST])
         kinds, skills, seeds = view.kind.tolist(), view.skill.tolist(), view.seed.tolist()
         for slot, episode in enumerate(self.episodes):
@@ -68,16 +107,30 @@ class Runner:
             self._observe(view.obs, slot, episode.obs)
             for i in self._masked:
                 header[BUSY_SKILL] = i
-                view.runnable[slot, i] = episode.may_run(self.skills[i])
+                self.answers.runnable[slot, i] = episode.may_run(self.skills[i])
         header[BUSY_SLOT] = header[BUSY_SKILL] = -1
         header[ANSWER] = request
 
+    def seems_asked(self) -> bool:
+        """Whether a batch is asked for that has not been answered."""
+        return bool(self._header[REQUEST] != self._header[ANSWER])
+
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
-        """A message's answer: {"trial": seed} calls the last skill once, {"replay": seed, "actions": bytes} repeats an episode."""
+        """A message's answer: {"trial": seed} calls the last skill once, {"play": seed, "skill": index} calls one until the episode ends,
+        {"replay": seed, "actions": bytes} repeats an episode, and with "snapshot" also tells the state it leads to,
+        {"film": seed, "actions": bytes, "steps": numbers} repeats one and draws it.
+        """
         if "trial" in message:
             return self._trial(message["trial"])
+        if "play" in message:
+            names = [skill.name for skill in self.skills]
+            return play_episode(self.episodes[0], self.skills[message["skill"]], message["play"], self.calls, names, self.reader)
         leaf = leaves(self._shape.action)[0]
         actions = np.frombuffer(message["actions"], leaf.dtype).reshape(-1, *leaf.shape)
+        if "film" in message:
+            return film(self.episodes[0], self.reader, message["film"], list(actions), message["steps"])
+        if "snapshot" in message:
+            return {**self._replay(message["replay"], actions), "snapshot": snapshot_of(self.episodes[0].env)}
         return self._replay(message["replay"], actions)
 
     def _decide(self, slot: int, episode: Episode, kind: int, skill: int) -> Decision:
@@ -87,26 +140,28 @@ class Runner:
         return episode.call(self.skills[skill], advance=True) if skill >= 0 else episode.idle()
 
     def _tell(self, slot: int, episode: Episode, decision: Decision) -> None:
-        view = self.views
-        view.numbers[slot] = decision.reward, episode.episode_return
-        # A fault before the first step still counts as one, so that no decision is free.
-        view.duration[slot] = max(1, decision.duration) if decision.fault else decision.duration
-        cut = episode.truncated or (bool(decision.fault) and not episode.terminated)
-        view.flags[slot] = episode.terminated, cut, episode.success
-        fault = decision.fault.encode("utf-8", "replace")[:FAULT_BYTES]
-        view.fault_size[slot] = len(fault)
-        if fault:
-            view.fault[slot, : len(fault)] = np.frombuffer(fault, np.uint8)
+        fault, duration, cut = b"", decision.duration, episode.truncated
+        if decision.fault:
+            fault = decision.fault.encode("utf-8", "replace")[:FAULT_BYTES]
+            # A fault before the first step still counts as one, so that no decision is free.
+            duration, cut = max(1, duration), cut or not episode.terminated
+            self.views.fault[slot, : len(fault)] = np.frombuffer(fault, np.uint8)
+        place = slot * self._row
+        ends = episode.terminated, cut, episode.success
+        TOLD.pack_into(self._told, place, decision.reward, episode.episode_return, duration, len(fault), *ends)
 
     def _observe(self, arrays: list[Any], slot: int, obs: Any) -> None:
+        if self._whole:
+            arrays[0][slot] = obs
+            return
         for array, path in zip(arrays, self._paths, strict=True):
             array[slot] = pick(obs, path) if path else obs
 
     def _logger(self, slot: int) -> Any:
-        log, header, most = self.views.log[slot], self.views.header, self._shape.log
+        log, header, most = self.views.log[slot], self._header, self._shape.log
 
         def keep(action: Action) -> None:
-            step = int(header[BUSY_STEPS])
+            step = header[BUSY_STEPS]
             if step < most:
                 log[step] = action
             header[BUSY_STEPS] = step + 1
@@ -130,7 +185,13 @@ class Runner:
             decision = episode.call(skill, advance=False)
         finally:
             episode.after_step = log
-        return {"ended": decision.ended, "error": decision.fault, "printed": self._output.take(), **self._account(episode, narrator)}
+        return {
+            "ended": decision.ended,
+            "interrupt": decision.interrupt,
+            "error": decision.fault,
+            "printed": self._output.take(),
+            **self._account(episode, narrator),
+        }
 
     def _replay(self, seed: int, actions: Any) -> dict[str, Any]:
         episode = self.episodes[0]
@@ -151,7 +212,7 @@ class Runner:
         return {"error": error, "terminated": episode.terminated, "truncated": episode.truncated, **self._account(episode, narrator)}
 
     def _narrator(self, episode: Episode) -> Narrator:
-        return Narrator(episode, self._shape.observation, self._shape.action, self._names)
+        return Narrator(episode, self._shape.observation, self._shape.action, self._names, self.given.toolkit)
 
     def _account(self, episode: Episode, narrator: Narrator) -> dict[str, Any]:
         return {
@@ -164,12 +225,15 @@ class Runner:
         }
 
 
-def load(runner: Runner, work: dict[str, Any], imports: Iterable[str]) -> None:
-    """Compile what a worker was sent and begin. Raises SkillInvalid."""
-    constants = runner.reader.constants
+def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:
+    """Compile what a worker was sent and begin; `config` is the environment's, see `task.Environment`. Raises SkillInvalid."""
+    memory = Memory() if config["memory"] else None
+    imports = [*config["imports"], *([config["toolkit"]] if config["toolkit"] else [])]
+    constants = {**runner.given.toolkit.functions, **runner.reader.constants, **({} if memory is None else {"memory": memory})}
     disabled = set(work["disabled"])
     sources = [SkillSource(**skill) for skill in work["skills"]]
-    compiled = {skill.name: skill for skill in compile_skills((s for i, s in enumerate(sources) if i not in disabled), imports, constants)}
+    kept = [source for i, source in enumerate(sources) if i not in disabled]
+    compiled = {skill.name: skill for skill in compile_skills(kept, imports, constants, runner.calls)}
     skills = [compiled.get(source.name) or _disabled(source) for source in sources]
     rules = Rules(
         Expression(work["success"], "success") if work["success"] else None,
@@ -177,8 +241,11 @@ def load(runner: Runner, work: dict[str, Any], imports: Iterable[str]) -> None:
         float(work["gamma"]),
         float(work["call_s"]),
         tuple(runner.reader(value) for value in work["fallbacks"]),
+        success_reward=float(work["success_reward"]),
+        interrupts=tuple((name, Expression(text, f"interrupt {name!r}")) for name, text in config["interrupts"].items()),
+        until_success=bool(config["until_success"] and work["until_success"]),
     )
-    runner.begin(skills, rules)
+    runner.begin(skills, rules, memory)
 
 
 def rehearse() -> None:

@@ -6,7 +6,8 @@
     def can_run(obs, info): ...     # optional: whether a call makes sense now
 
 Every skill has a namespace of its own. In it: the allowed imports (`np` and `math` already bound), the constants of the action
-names, and the other skills: `obs, info = yield from other(obs, info)`, each still bounded by its own `max_steps`.
+names, and the other skills: `obs, info = yield from other(obs, info)`, each still bounded by its own `max_steps`. Where the environment
+has `memory: true`, `memory` is a mapping that all skills share, and that is empty at the beginning of every episode.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import linecache
 import math
 import re
 import traceback
+from collections import UserDict
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from types import CodeType
@@ -33,6 +35,10 @@ MAX_SOURCE = 100_000
 LAZY = """numpy.random numpy.linalg numpy.fft numpy.ma numpy.polynomial encodings.ascii encodings.latin_1 encodings.idna unicodedata
 _strptime collections.abc fractions decimal statistics heapq bisect itertools functools"""
 _REMOVED = ("open", "input", "exec", "eval", "compile", "breakpoint", "exit", "quit", "help", "__import__")
+
+
+class Memory(UserDict[Any, Any]):
+    """What skills know as `memory`, where the environment allows one: its `data` is the mapping of the episode under way."""
 
 
 class SkillTimeout(BaseException):
@@ -58,15 +64,41 @@ class SkillSource:
     max_steps: int
 
 
-def compile_skills(skills: Iterable[SkillSource], imports: Iterable[str], constants: Mapping[str, int]) -> list[CompiledSkill]:
-    """Compile skills that may call each other. Raises SkillInvalid with the skill's name, and the line where there is one."""
+@dataclass
+class Calls:
+    """The calls a running skill makes of others.
+
+    callee  name of the skill it has called and that runs now, the outermost one; empty while its own code runs
+    begun   how many such calls have begun
+    """
+
+    callee: str = ""
+    begun: int = 0
+
+    def enter(self, name: str) -> bool:
+        """A call begins; whether it is an outermost one, which has to `leave`."""
+        if self.callee:
+            return False
+        self.callee, self.begun = name, self.begun + 1
+        return True
+
+    def leave(self) -> None:
+        """The outermost call has ended."""
+        self.callee = ""
+
+
+def compile_skills(
+    skills: Iterable[SkillSource], imports: Iterable[str], constants: Mapping[str, Any], calls: Calls | None = None
+) -> list[CompiledSkill]:
+    """Compile skills that may call each other, noted in `calls`. Raises SkillInvalid with the skill's name and, if known, line."""
+    calls = calls or Calls()
     allowed, others = tuple(imports), dict[str, Callable[..., Any]]()
     compiled = []
     for skill in skills:
         namespace = _namespace(skill.name, allowed, constants)
         function, can_run = _define(skill, allowed, namespace)
         compiled.append((CompiledSkill(skill.name, skill.max_steps, function, can_run), namespace))
-        others[skill.name] = _bounded(function, skill.max_steps)
+        others[skill.name] = _bounded(skill.name, function, skill.max_steps, calls)
     for skill_, namespace in compiled:
         for name, call in others.items():
             if name != skill_.name:
@@ -139,7 +171,7 @@ def _check_imports(tree: ast.Module, name: str, allowed: tuple[str, ...]) -> Non
                 )
 
 
-def _namespace(name: str, allowed: tuple[str, ...], constants: Mapping[str, int]) -> dict[str, Any]:
+def _namespace(name: str, allowed: tuple[str, ...], constants: Mapping[str, Any]) -> dict[str, Any]:
     def guarded(module: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0) -> Any:
         if level or not _may_import(module, allowed):
             raise ImportError(f"a skill may import only {', '.join(allowed)}, not {module!r}")
@@ -158,19 +190,23 @@ def _may_import(module: str, allowed: tuple[str, ...]) -> bool:
     return any(module == name or module.startswith(f"{name}.") for name in (*allowed, "__future__"))
 
 
-def _bounded(function: Callable[..., Play], max_steps: int) -> Callable[..., Play]:
+def _bounded(name: str, function: Callable[..., Play], max_steps: int, calls: Calls) -> Callable[..., Play]:
     """The function as other skills call it: stopped after `max_steps`, and returning the last (obs, info)."""
 
     def call(obs: Any, info: dict[str, Any]) -> Play:
         play, latest = function(obs, info), (obs, info)
+        outermost = calls.enter(name)
         try:
             action = next(play)
             for _ in range(max_steps):
                 latest = yield action
                 action = play.send(latest)
+            play.close()
         except StopIteration:
             return latest
-        play.close()
+        finally:
+            if outermost:
+                calls.leave()
         return latest
 
     return call

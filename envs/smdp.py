@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import override
+
+from rlgpt.envs.moments import RunningMoments
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -75,9 +78,51 @@ class ReturnUnit:
     def follow(self, reward: Floats, duration: npt.NDArray[np.integer[Any]], done: npt.NDArray[np.bool_]) -> None:
         """One decision in every environment, [B] each."""
         self.gathered = self.gathered * np.power(self._gamma, duration) + reward
-        self.largest = max(self.largest, float(np.abs(self.gathered).max()))
+        self.count(self.gathered)
         self.gathered[done] = 0.0
+
+    def count(self, gathered: Floats) -> None:
+        """Take what episodes have gathered, [n], into account."""
+        self.largest = max(self.largest, float(np.abs(gathered).max()))
 
     def forget_episodes(self) -> None:
         """Every environment begins a fresh episode."""
         self.gathered[:] = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """Plain values, without the episodes under way: whoever continues begins fresh ones."""
+        return {"largest": self.largest}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """What `state` told."""
+        self.largest = float(state["largest"])
+
+
+class ReturnSpread(ReturnUnit):
+    """The standard deviation of discounted returns so far as the unit, as in stable-baselines3's VecNormalize, with gamma**duration.
+
+    What an episode has gathered after every decision counts. Where a few returns are enormous, the largest one would make all others
+    next to nothing. The critic is rescaled whenever the unit changes (`OptionLearning._change_unit`), so that a moving unit does not move
+    its values, and rewards are not clipped, so that none is worth less than it is.
+    """
+
+    def __init__(self, environments: int, gamma: float) -> None:
+        super().__init__(environments, gamma)
+        self._moments = RunningMoments(())
+
+    @property
+    @override
+    def size(self) -> float:
+        return float(self._moments.deviation)
+
+    @override
+    def count(self, gathered: Floats) -> None:
+        self._moments.add(gathered)
+
+    @override
+    def state(self) -> dict[str, Any]:
+        return self._moments.state()
+
+    @override
+    def restore(self, state: dict[str, Any]) -> None:
+        self._moments.restore(state)

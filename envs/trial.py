@@ -17,7 +17,7 @@ import numpy.typing as npt
 from rlgpt.bus.messages import Skill, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.description import Description
-from rlgpt.envs.errors import WorkerDied
+from rlgpt.envs.errors import StartsInvalid, WorkerDied
 from rlgpt.envs.handle import Worker, plain
 from rlgpt.envs.layout import Shape
 from rlgpt.envs.limits import Limits
@@ -63,7 +63,14 @@ class Trials:
         self._zygote = Zygote(environment, limits=limits)
 
     def run(
-        self, skill: Skill, library: Sequence[Skill], success: str, seeds: Sequence[int], *, deadline_s: float = 30.0
+        self,
+        skill: Skill,
+        library: Sequence[Skill],
+        success: str,
+        seeds: Sequence[int],
+        *,
+        deadline_s: float = 30.0,
+        taken: dict[int, npt.NDArray[Any]] | None = None,
     ) -> list[TrialEpisode]:
         """One whole call of the skill from the start of a fresh episode for each seed.
 
@@ -71,12 +78,15 @@ class Trials:
         library     skills it may call
         deadline_s  seconds one call may take; it is stopped softly at four fifths of it, then its worker is killed. No further
                     seed is tried then: the draft has failed
+        taken       receives, by seed, the actions each call took ([steps, ...]), as its worker logged them
         Raises SkillInvalid (the skill, one of the library, or the expression), WorkerDied (it does not even load, or its account
         of a trial that cannot be repeated is impossible).
         """
-        with Replayer(self._zygote.environment, success, zygote=self._zygote) as clean:
+        with Replayer(self._zygote.environment, success, zygote=self._zygote, until_success=False) as clean:
             others = [other for other in library if other.name != skill.name]
-            work = work_for([part.model_dump() for part in (*others, skill)], success, call_s=0.8 * deadline_s)
+            # `success` is a sub-action's here, so that the episode goes on after it.
+            parts = [part.model_dump() for part in (*others, skill)]
+            work = work_for(parts, success, call_s=0.8 * deadline_s, until_success=False)
             worker = self._zygote.fork(_shape(self._zygote, len(others) + 1, skill.max_steps), work, deadline_s)
             episodes = []
             for seed in seeds:
@@ -86,6 +96,8 @@ class Trials:
                     episodes.append(_cut_off(worker, clean, seed, skill, str(death)))
                     break
                 episodes.append(_judge(claim, worker, clean, seed, skill))
+                if taken is not None:
+                    taken[int(seed)] = _logged(worker, skill)
             worker.kill()
         return episodes
 
@@ -109,15 +121,24 @@ def replay(environment: Environment, success: str, seed: int, actions: npt.NDArr
 class Replayer:
     """A clean worker: it never sees a skill, so that what it says of an episode can be believed.
 
+    until_success  False: the episodes go on after the success, whatever the environment says
     Raises as `describe`, and SkillInvalid for the success expression.
     """
 
-    def __init__(self, environment: Environment, success: str, *, limits: Limits | None = None, zygote: Zygote | None = None) -> None:
+    def __init__(
+        self,
+        environment: Environment,
+        success: str,
+        *,
+        limits: Limits | None = None,
+        zygote: Zygote | None = None,
+        until_success: bool = True,
+    ) -> None:
         self._own = None if zygote else Zygote(environment, limits=limits)
         self._zygote = zygote or cast(Zygote, self._own)
         try:
             self._shape = _shape(self._zygote, 0, 0)
-            self._worker = self._zygote.fork(self._shape, work_for([], success))
+            self._worker = self._zygote.fork(self._shape, work_for([], success, until_success=until_success))
         except BaseException:
             if self._own:
                 self._own.close()
@@ -131,6 +152,21 @@ class Replayer:
         return EpisodeEnd(
             int(seed), bool(account["success"]), float(account["episode_return"]), int(account["steps"]), not account["terminated"], actions
         )
+
+    def snapshot(self, seed: int, actions: npt.NDArray[Any]) -> bytes:
+        """The environment's own snapshot of where these actions lead. Raises StartsInvalid where it has none, WorkerDied as `replay`."""
+        account = self._ask(seed, actions, snapshot=True)
+        if account["error"]:
+            raise WorkerDied(f"the replay of seed {seed} failed: {plain(account['error'], 2000)}")
+        if not isinstance(account["snapshot"], bytes):
+            raise StartsInvalid(plain(account["snapshot"], 1000))
+        return account["snapshot"]
+
+    def fault(self, seed: int, actions: npt.NDArray[Any]) -> str:
+        """Play them as far as the episode goes; what failed, in words, "" if nothing did. Raises WorkerDied."""
+        account = self._ask(seed, actions)
+        ended = bool(account["terminated"] or account["truncated"])
+        return "" if ended and account["steps"] < len(actions) else plain(account["error"], 2000)
 
     def narrate(self, seed: int, actions: npt.NDArray[Any]) -> TrialEpisode:
         """The same in words, for people and models."""
@@ -148,29 +184,32 @@ class Replayer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, seed: int, actions: npt.NDArray[Any]) -> dict[str, Any]:
+    def _ask(self, seed: int, actions: npt.NDArray[Any], **more: bool) -> dict[str, Any]:
         leaf = leaves(self._shape.action)[0]
         array = np.ascontiguousarray(actions, leaf.dtype).reshape(-1, *leaf.shape)
-        return self._worker.ask({"replay": int(seed), "actions": array.tobytes()}, REPLAY_S)
+        return self._worker.ask({"replay": int(seed), "actions": array.tobytes(), **more}, REPLAY_S)
 
 
 def _judge(claim: dict[str, Any], worker: Worker, clean: Replayer, seed: int, skill: Skill) -> TrialEpisode:
     """A trial as it counts: by the clean worker where it can be repeated, else by its own account."""
     ended = claim.get("ended")
-    known = ("returned", "step limit", "episode over")
+    known = ("returned", "step limit", "episode over", "interrupted")
     fate: Ended = ended if ended in known else "error"
     error = plain(claim.get("error", ""), 2000)
     if fate == "error":
         error = error or "the skill failed, and its worker did not say why"
-    printed = plain(claim.get("printed", ""), 2500)
-    if not clean._zygote.environment.deterministic:
-        return _episode(_checked(claim, skill), seed, fate, error, printed)
+    environment, printed, interrupt = clean._zygote.environment, plain(claim.get("printed", ""), 2500), claim.get("interrupt")
+    notes = [f"it printed: {printed}"] if printed else []
+    if fate == "interrupted" and isinstance(interrupt, str) and interrupt in environment.interrupts:
+        notes.insert(0, f"the call was ended by the interrupt {interrupt!r}, which held then: {environment.interrupts[interrupt]}")
+    if not environment.deterministic:
+        return _episode(_checked(claim, skill), seed, fate, error, notes)
     account = clean._ask(seed, _logged(worker, skill))
     differs = [name for name in ("steps", "success", "episode_return") if not _same(claim.get(name), account[name])]
     if differs and not error:
         told = ", ".join(f"{name} {account[name]} (claimed: {plain(repr(claim.get(name)), 40)})" for name in differs)
         fate, error = "error", f"its actions, repeated in a clean worker, gave {told}; what cannot be repeated does not count"
-    return _episode(account, seed, fate, error or plain(account["error"], 2000), printed)
+    return _episode(account, seed, fate, error or plain(account["error"], 2000), notes)
 
 
 def _cut_off(worker: Worker, clean: Replayer, seed: int, skill: Skill, reason: str) -> TrialEpisode:
@@ -198,8 +237,7 @@ def _checked(claim: dict[str, Any], skill: Skill) -> dict[str, Any]:
     }
 
 
-def _episode(account: dict[str, Any], seed: int, ended: Ended, error: str, printed: str = "") -> TrialEpisode:
-    trace = (*account["trace"], *([f"it printed: {printed}"] if printed else []))
+def _episode(account: dict[str, Any], seed: int, ended: Ended, error: str, notes: Sequence[str] = ()) -> TrialEpisode:
     return TrialEpisode(
         seed=int(seed),
         success=bool(account["success"]) and ended != "error",
@@ -208,7 +246,7 @@ def _episode(account: dict[str, Any], seed: int, ended: Ended, error: str, print
         ended=ended,
         first=account["first"],
         last=account["last"],
-        trace=trace,
+        trace=(*account["trace"], *notes),
         error=error,
     )
 

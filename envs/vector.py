@@ -14,6 +14,7 @@ from typing_extensions import override
 from rlgpt.envs.episodes import Pool
 from rlgpt.envs.observations import Learnable, ObservationView
 from rlgpt.envs.options import Bools, SkillActions
+from rlgpt.envs.perception import Perception
 from rlgpt.envs.transitions import Transitions
 
 
@@ -23,19 +24,29 @@ class SkillVecEnv(VecEnv):
     `decide` is the learner's own way in, since stable-baselines3's step has no room for durations. The VecEnv methods are for its other
     parts and for users' own algorithms; there an info carries `duration`, `terminal_observation`, `TimeLimit.truncated` and `episode`.
 
+    sight    what the policy sees: the view's observations, perhaps normalised and stacked (see `Perception`)
     blocked  [S] bool  skills that may not be chosen any more, whatever their can_run says (quarantine)
     """
 
     def __init__(
-        self, pool: Pool, actions: SkillActions, view: ObservationView, seeds: Iterator[int], *, environments: int, skills: int
+        self,
+        pool: Pool,
+        actions: SkillActions,
+        view: ObservationView,
+        seeds: Iterator[int],
+        *,
+        environments: int,
+        skills: int,
+        sight: Perception | None = None,
     ) -> None:
         self.pool, self.actions, self.view, self.seeds = pool, actions, view, seeds
+        self.sight = sight or Perception(view)
         self.blocked: Bools = np.zeros(skills, bool)
         self.runnable: Bools = np.ones((environments, skills), bool)
         self.chosen: npt.NDArray[np.int64] = np.zeros(environments, np.int64)
         self._next_seeds: list[int] = []
         self._pending: npt.NDArray[Any] = np.zeros(0)
-        super().__init__(environments, view.space, actions.space)
+        super().__init__(environments, self.sight.space, actions.space)
 
     def reset(self) -> Any:
         """Fresh episodes everywhere, from the next seeds; returns the learner's observations."""
@@ -43,7 +54,7 @@ class SkillVecEnv(VecEnv):
         self._next_seeds = [next(self.seeds) for _ in range(self.num_envs)]
         transitions = self.pool.reset(first)
         self.runnable = transitions.runnable & ~self.blocked
-        return self.view.convert(transitions.obs)
+        return self.sight.see(transitions.obs, None, learn=True)
 
     def decide(self, actions: npt.NDArray[Any]) -> Transitions:
         """One decision in every environment; what each was stays in `chosen` (index into `actions.names`)."""
@@ -73,19 +84,19 @@ class SkillVecEnv(VecEnv):
 
     def step_wait(self) -> VecEnvStepReturn:
         transitions = self.decide(self._pending)
-        last = self.view.convert(transitions.final_obs)
         done = transitions.terminated | transitions.truncated
+        last, ended = self.sight.ends(transitions.final_obs, np.flatnonzero(done)), np.cumsum(done) - 1
         infos: list[dict[str, Any]] = []
         for i, end in enumerate(transitions.ended):
             info: dict[str, Any] = {"duration": int(transitions.duration[i])}
             if done[i]:
-                info["terminal_observation"] = row(last, i)
+                info["terminal_observation"] = row(last, int(ended[i]))
                 info["TimeLimit.truncated"] = bool(transitions.truncated[i] and not transitions.terminated[i])
             if end is not None:
                 info["episode"] = {"r": end.episode_return, "l": end.steps, "t": 0.0}
                 info["is_success"] = end.success
             infos.append(info)
-        return self.view.convert(transitions.obs), transitions.reward, done, infos
+        return self.sight.see(transitions.obs, done, learn=True), transitions.reward, done, infos
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         count = len(list(self._get_indices(indices)))

@@ -1,7 +1,7 @@
 """The process that runs environments and model-written code.
 
-`python -m rlgpt.envs.worker FD` is the *zygote*: executed by `envs/zygote.py` with a clean environment, it imports, makes and warms up
-the environments, describes them, and forks a worker whenever it is asked to. It never runs model-written code itself. A forked
+`python -m rlgpt.envs.worker FD [HOST_FD]` is the *zygote*: executed by `envs/zygote.py` with a clean environment, it imports, makes and
+warms up the environments, describes them, and forks a worker whenever it is asked to. It never runs model-written code itself. A forked
 worker maps its shared memory, locks itself in, and only then receives skills and expressions.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import platform
+import re
 import select
 import signal
 import socket
@@ -19,33 +21,43 @@ import warnings
 from dataclasses import asdict
 from typing import Any
 
-from rlgpt.envs import lockdown
+from gymnasium.wrappers import PassiveEnvChecker
+
+from rlgpt.envs import lockdown, seccomp
 from rlgpt.envs.actions import ActionReader
 from rlgpt.envs.description import Description
-from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
+from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, lock_words
+from rlgpt.envs.examine import diagnose, examine
+from rlgpt.envs.frames import draw
 from rlgpt.envs.handle import Doorbells
+from rlgpt.envs.hosted import HostedEnv, connect
 from rlgpt.envs.layout import Shape
+from rlgpt.envs.patience import Patience
 from rlgpt.envs.registry import make
-from rlgpt.envs.runner import Runner, load, rehearse
+from rlgpt.envs.runner import Given, Runner, load, rehearse
 from rlgpt.envs.skill import preload
 from rlgpt.envs.space import describe, leaves
+from rlgpt.envs.starts import Starts
+from rlgpt.envs.starts import read as read_starts
+from rlgpt.envs.toolkit import load as load_toolkit
 from rlgpt.envs.wire import Channel, WireError
 from rlgpt.envs.words import clip, info_words, observation_words
 
 OUT_OF_MEMORY = 70
 PRINTED = 2000
 WARM_UP_STEPS, WARM_UP_S = 500, 0.3
+CHECK_STARTS_S = 20.0
 
 
 def main() -> None:
-    """Entry of the zygote; its only argument is the number of its control socket."""
+    """Entry of the zygote; its arguments are the number of its control socket and, of a hosted environment, that of a host's stream."""
     control = Channel(socket.socket(fileno=int(sys.argv[1])))
     parent = os.getppid()
     config = control.receive(60)
     # No handler: an import that hangs, even in C, ends here if the parent does not end it first.
     signal.alarm(int(config["start_s"]) + 1)
     try:
-        env, description, step_s = _prepare(config)
+        env, description, step_s, given = _prepare(config)
     except (EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid) as error:
         control.send({"failed": type(error).__name__, "text": str(error)})
         return
@@ -54,31 +66,86 @@ def main() -> None:
         control.send({"failed": EnvironmentUnavailable.__name__, "text": clip(text, 4000)})
         return
     signal.alarm(0)
+    if isinstance(env, HostedEnv):
+        env.detach()  # a worker gets a connection of its own
     control.send({"description": asdict(description), "step_s": step_s})
     os.dup2(0, 2)  # the standard error kept start-up's words for the parent; from here on it is /dev/null
+    config["namespaces"] = not config["unsafe"] and lockdown.enter_namespaces()
     gc.collect()
     gc.freeze()
-    _serve_forks(control, parent, config, [env])
+    if not config["unsafe"]:
+        seccomp.program(platform.machine())  # made once, for all workers
+    _serve_forks(control, parent, config, [env], given)
+    os._exit(0)  # there is nothing to tidy up, and tidying up all that was imported takes a tenth of a second
 
 
-def _prepare(config: dict[str, Any]) -> tuple[Any, Description, float]:
-    """The environment, made and warmed up; what it is; seconds a step of it takes."""
+def _prepare(config: dict[str, Any]) -> tuple[Any, Description, float, Given]:
+    """The environment, made and warmed up; what it is; seconds a step of it takes; its start states and toolkit."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", "builtin type .* has no __module__", DeprecationWarning)  # of SWIG, which Box2D is made with
         preload(config["imports"])
-        env = make(config["id"], config["kwargs"], config["max_episode_steps"], checked=bool(config["checked"]))
+        toolkit = load_toolkit(config["toolkit"])
+        env = bare = _make(config)
+        if isinstance(env, HostedEnv) and config["checked"]:
+            env = PassiveEnvChecker(env)
         observation, action = describe(env.observation_space), describe(env.action_space)
-        ActionReader(action, config["actions"])
+        reader = ActionReader(action, config["actions"])
         if not leaves(observation):
             raise EnvironmentUnsupported("no part of the observation is an array; wrap the environment to encode it")
-        step_s = _warm_up(env)
+        try:
+            step_s = _warm_up(env)
+        except Exception as error:
+            raise diagnose(env, config["id"], error) from error
         rehearse()
-        obs, info = env.reset(seed=0)
-        words = observation_words(obs, observation, config["observations"])
+        starts = _starts(config, env, reader)
+        oddities = examine(env, observation, config["id"], config["deterministic"]) if config["checked"] else []
+        obs, info = starts.begin(env, 0) if starts else env.reset(seed=0)
+        if not isinstance(info, dict):
+            raise diagnose(env, config["id"], TypeError("reset has to return (observation, info), info a dict"))
+        words = toolkit.tell(obs, info, lambda: observation_words(obs, observation, config["observations"]))
+        if config["drawn"]:
+            draw(env, obs)  # what drawing imports and opens has to be there before a worker locks itself in
     spec = env.spec
     limit = spec.max_episode_steps if spec else None
-    said = tuple(dict.fromkeys(clip(str(warning.message), 500) for warning in caught))[:20]
-    return env, Description(spec.id if spec else config["id"], observation, action, limit, words, info_words(info), said), step_s
+    if (spec.id if spec else "").startswith(("MiniGrid-", "BabyAI-")):  # which count for themselves
+        limit = min(limit or env.unwrapped.max_steps, env.unwrapped.max_steps)
+    told = bare.warnings if isinstance(bare, HostedEnv) else ()
+    said = tuple(dict.fromkeys((*told, *oddities, *(clip(_plain(warning.message), 500) for warning in caught))))[:20]
+    identifier, functions = spec.id if spec else config["id"], toolkit.signatures()
+    description = Description(identifier, observation, action, limit, words, info_words(info), said, functions)
+    return bare, description, step_s, Given(starts, toolkit)
+
+
+def _plain(warning: Warning | str) -> str:
+    """A warning's text without Gymnasium's colours."""
+    return re.sub(r"\x1b\[\d*m", "", str(warning)).removeprefix("WARN: ")
+
+
+def _make(config: dict[str, Any]) -> Any:
+    """The environment, or the proxy of a hosted one."""
+    limit = config["max_episode_steps"]
+    if config["host"] is None:
+        return make(config["id"], config["kwargs"], limit, checked=bool(config["checked"]))
+    waits = {name: float(config["host"][name]) for name in ("start_s", "reset_s", "step_s")}
+    return connect(socket.socket(fileno=int(sys.argv[2])), config["id"], waits, limit)
+
+
+def _starts(config: dict[str, Any], env: Any, reader: ActionReader) -> Starts | None:
+    """The environment's start states, if it has any; `checked`: tried, each of them or as many as can be in CHECK_STARTS_S."""
+    if config["starts"] is None:
+        return None
+    uri = config["starts"]["uri"]
+    starts = Starts(read_starts(uri, config["starts"]["sha256"]), reader, uri)
+    if starts.repeats_actions and not config["deterministic"]:
+        warnings.warn("the start states repeat actions, which leads elsewhere in an environment that is not deterministic", stacklevel=1)
+    begin = time.monotonic()
+    for i in range(len(starts) if config["checked"] else 0):
+        starts.begin(env, i)
+        if time.monotonic() - begin > CHECK_STARTS_S:
+            warnings.warn(f"only the first {i + 1} of {len(starts)} start states were tried: they take long to reach", stacklevel=1)
+            break
+    return starts
 
 
 def _warm_up(env: Any) -> float:
@@ -97,7 +164,7 @@ def _warm_up(env: Any) -> float:
     return (time.monotonic() - begin) / step
 
 
-def _serve_forks(control: Channel, parent: int, config: dict[str, Any], environments: list[Any]) -> None:
+def _serve_forks(control: Channel, parent: int, config: dict[str, Any], environments: list[Any], given: Given) -> None:
     poller = select.poll()
     poller.register(control, select.POLLIN)
     while True:
@@ -113,23 +180,31 @@ def _serve_forks(control: Channel, parent: int, config: dict[str, Any], environm
         if "reap" in message:
             control.send({"status": os.waitpid(message["reap"], 0)[1]})
             continue
-        _, descriptors, _, _ = socket.recv_fds(control.socket, 1, 4)
+        _, descriptors, _, _ = socket.recv_fds(control.socket, 1, 4 + message["shape"]["slots"])
         while len(environments) < message["shape"]["slots"]:  # made once, here, and copied by every fork
-            environments.append(make(config["id"], config["kwargs"], config["max_episode_steps"]))
+            first = environments[0]
+            environments.append(first.twin() if isinstance(first, HostedEnv) else _make(config))
         zygote = os.getpid()
         pid = os.fork()
         if pid == 0:
             control.close()
-            _be_worker(zygote, descriptors, message, config, environments)
+            _be_worker(zygote, descriptors, message, config, environments, given)
         for descriptor in descriptors:
             os.close(descriptor)
         control.send({"pid": pid})
 
 
-def _be_worker(zygote: int, descriptors: list[int], message: dict[str, Any], config: dict[str, Any], environments: list[Any]) -> None:
+def _be_worker(
+    zygote: int,
+    descriptors: list[int],
+    message: dict[str, Any],
+    config: dict[str, Any],
+    environments: list[Any],
+    given: Given,
+) -> None:
     """Lock in, take the work, serve until killed. Never returns."""
     lockdown.die_with_parent(zygote)
-    end, memory, go, done = descriptors
+    end, memory, go, done, *hosts = descriptors
     channel = Channel(socket.socket(fileno=end))
     status = 1
     try:
@@ -138,14 +213,17 @@ def _be_worker(zygote: int, descriptors: list[int], message: dict[str, Any], con
         os.close(memory)
         printed = Printed()
         sys.stdout = sys.stderr = printed
-        runner = Runner(shape, shared, environments, (config["actions"], config["observations"]), printed)
+        runner = Runner(shape, shared, environments, (config["actions"], config["observations"]), printed, given)
+        for env, descriptor in zip(environments, hosts, strict=False):
+            env.attach(socket.socket(fileno=descriptor), runner.views.header)
         budget = int(config["memory_mb"]) << 20
         locks = () if config["unsafe"] else lockdown.lock(budget)
         if config["unsafe"]:
             lockdown.limit_memory(budget)
-        load(runner, channel.receive(), config["imports"])
-        channel.send({"ready": list(locks)})
-        _serve(channel, Doorbells(go, done), runner)
+        work = channel.receive()
+        load(runner, work, config)
+        channel.send({"ready": [*locks, *(["namespaces"] if config["namespaces"] else [])]})
+        _serve(channel, Doorbells(go, done), runner, Patience(bool(work["look"])))
         status = 0
     except MemoryError:
         status = OUT_OF_MEMORY
@@ -155,17 +233,22 @@ def _be_worker(zygote: int, descriptors: list[int], message: dict[str, Any], con
     except WireError:
         status = 0
     except BaseException as error:
-        channel.send({"died": clip(f"{type(error).__name__}: {error}", 4000)})
+        channel.send({"died": clip(f"{type(error).__name__}: {error}", 3500) + lock_words(error)})
     finally:
         os._exit(status)
 
 
-def _serve(channel: Channel, bells: Doorbells, runner: Runner) -> None:
+def _serve(channel: Channel, bells: Doorbells, runner: Runner, patience: Patience) -> None:
     poller = select.poll()
     poller.register(bells.go, select.POLLIN)
     poller.register(channel, select.POLLIN)
     while True:
-        for descriptor, _ in poller.poll():
+        begin = time.perf_counter()
+        # What is seen in memory is only a reason not to sleep: the bell orders what the parent wrote before what we read.
+        patience.look(runner.seems_asked)
+        ready = poller.poll()
+        patience.waited(time.perf_counter() - begin)
+        for descriptor, _ in ready:
             if descriptor == bells.go:
                 os.read(bells.go, 8)
                 runner.batch()

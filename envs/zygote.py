@@ -16,15 +16,16 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
 from rlgpt.bus.task import Environment
 from rlgpt.envs import errors, lockdown
 from rlgpt.envs.description import Description
-from rlgpt.envs.errors import WorkerDied
-from rlgpt.envs.handle import Doorbells, Worker, plain
+from rlgpt.envs.errors import HostLost, WorkerDied
+from rlgpt.envs.handle import Doorbells, Lease, Worker, plain
+from rlgpt.envs.hosts import Hosts, grace_s, open_hosts
 from rlgpt.envs.layout import Shape, size_of, views
 from rlgpt.envs.limits import Limits
 from rlgpt.envs.wire import Channel, WireError, pair
@@ -54,39 +55,46 @@ class Zygote:
     """A process in which the environment is imported and made, and from which workers are forked in milliseconds.
 
     checked      have Gymnasium's checker look at it; its warnings are in `description`
+    drawn        have it drawn once, so that its workers can draw it (see `envs/camera.py`)
     description  what the environment is
     step_s       seconds a step of it took at the start, roughly
     Raises EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid (an import) or WorkerDied.
     """
 
-    def __init__(self, environment: Environment, *, limits: Limits | None = None, checked: bool = False) -> None:
+    def __init__(self, environment: Environment, *, limits: Limits | None = None, checked: bool = False, drawn: bool = False) -> None:
         self.environment, self.limits = environment, limits or Limits()
         warning = lockdown.require(self.limits.unsafe)
         if warning:
             log.warning("sandbox_weak", why=warning)
+        self._hosts = open_hosts(environment)
+        self._lease = self._hosts.lease() if self._hosts else None
         end, theirs = pair()
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._channel = Channel(end)
+        inherited = [theirs.fileno(), *([self._lease.end.fileno()] if self._lease else [])]
         with theirs:
             # -P: the folder we are in comes into the path by the parent's own path, not by itself. -B: nothing is written.
             self._process = subprocess.Popen(
-                [sys.executable, "-s", "-P", "-B", "-m", "rlgpt.envs.worker", str(theirs.fileno())],
+                [sys.executable, "-s", "-P", "-B", "-m", "rlgpt.envs.worker", *map(str, inherited)],
                 env={**CLEAN, "PYTHONPATH": _import_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                pass_fds=[theirs.fileno()],
+                pass_fds=inherited,
                 start_new_session=True,
             )
         try:
-            self.description, self.step_s = self._begin(checked)
+            self.description, self.step_s = self._begin(checked, drawn)
         except BaseException:
             self.close()
             raise
+        if self._lease:
+            self._lease.release()  # the zygote has left it; workers have their own
 
     def fork(self, shape: Shape, work: Mapping[str, Any], ready_s: float = READY_S) -> Worker:
         """A locked worker that has taken its work (see `work_for`). Raises SkillInvalid if it cannot, WorkerDied if it did not answer."""
         size = size_of(shape)
+        leases = self._borrow(shape.slots)
         end, theirs = pair()
         memory = os.memfd_create("rlgpt-worker", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         bells = Doorbells(*(os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(2)))
@@ -94,21 +102,41 @@ class Zygote:
             os.ftruncate(memory, size)
             # A worker that shrinks memory we have mapped would kill us with SIGBUS.
             fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
-            pid = self._fork({"shape": asdict(shape), "size": size}, [theirs.fileno(), memory, bells.go, bells.done])
-            worker = Worker(pid, Channel(end, MAX_ANSWER), views(shape, mmap.mmap(memory, size)), bells, self.reap)
+            pid = self._fork(
+                {"shape": asdict(shape), "size": size},
+                [theirs.fileno(), memory, bells.go, bells.done, *(lease.end.fileno() for lease in leases)],
+            )
+            grace = grace_s(self.environment, shape.slots)
+            worker = Worker(pid, Channel(end, MAX_ANSWER), views(shape, mmap.mmap(memory, size)), bells, self.reap, leases, grace)
         except BaseException:
             bells.close()
             end.close()
+            for lease in leases:
+                lease.release()
             raise
         finally:
             theirs.close()
             os.close(memory)
+            for lease in leases:
+                lease.end.close()  # the worker has its own copy
         try:
             worker.take(work, ready_s)
         except BaseException:
             worker.kill()
             raise
         return worker
+
+    def _borrow(self, slots: int) -> list[Lease]:
+        """Hosted environments for a worker; none where it holds its own. Raises WorkerDied."""
+        leases: list[Lease] = []
+        try:
+            for _ in range(slots if self._hosts else 0):
+                leases.append(cast(Hosts, self._hosts).lease())
+        except HostLost as lost:
+            for lease in leases:
+                lease.release()
+            raise WorkerDied(f"no worker for {self.environment.id!r}: {lost}") from None
+        return leases
 
     def reap(self, pid: int) -> int:
         """Wait status of a worker that has ended."""
@@ -124,6 +152,10 @@ class Zygote:
             self._process.kill()
             self._process.wait()
         self._errors.close()
+        if self._lease:
+            self._lease.release()
+        if self._hosts:
+            self._hosts.close()
 
     def __enter__(self) -> Zygote:
         return self
@@ -131,21 +163,28 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(self, checked: bool) -> tuple[Description, float]:
+    def _begin(self, checked: bool, drawn: bool) -> tuple[Description, float]:
         environment, limits = self.environment, self.limits
-        config = environment.model_dump(exclude={"notes", "deterministic"})
+        config = environment.model_dump(exclude={"notes", "host"})
+        host = environment.host.model_dump(include={"start_s", "reset_s", "step_s"}) if environment.host else None
+        start_s = limits.start_s + (environment.host.first_s if environment.host else 0.0)
         try:
-            self._channel.send({**config, "checked": checked, **asdict(limits)}, limits.start_s)
-            answer = self._channel.receive(limits.start_s)
+            self._channel.send({**config, "checked": checked, "drawn": drawn, **asdict(limits), "start_s": start_s, "host": host}, start_s)
+            answer = self._channel.receive(start_s)
         except TypeError as error:
             raise errors.EnvironmentUnavailable(f"environment {environment.id!r}: kwargs can only hold plain data: {error}") from None
         except WireError as error:
             raise WorkerDied(f"environment {environment.id!r} did not start: {error}; {self._last_words()}") from None
+        lost = self._lease.lost() if self._lease and "failed" in answer else ""
+        if lost:
+            raise HostLost(f"environment {environment.id!r}: its host was lost: {plain(lost, 4000)}")
         if "failed" in answer:
             kind = getattr(errors, answer["failed"])
             raise kind(answer["text"])
         description = answer["description"]
-        return Description(**{**description, "warnings": tuple(description["warnings"])}), float(answer["step_s"])
+        return Description(**{**description, "warnings": tuple(description["warnings"]), "toolkit": tuple(description["toolkit"])}), float(
+            answer["step_s"]
+        )
 
     def _fork(self, message: dict[str, Any], descriptors: list[int]) -> int:
         try:
@@ -176,18 +215,28 @@ def work_for(
     success: str,
     *,
     shaping: str = "",
+    success_reward: float = 0.0,
     gamma: float = 1.0,
     call_s: float = 10.0,
     fallbacks: list[Any] | None = None,
     disabled: list[int] | None = None,
+    until_success: bool = True,
+    look: bool = False,
 ) -> dict[str, Any]:
-    """What a worker is sent to work with, see `runner.load`; `call_s` is the soft deadline of one call, seconds."""
+    """What a worker is sent to work with, see `runner.load`; `call_s` is the soft deadline of one call, seconds.
+
+    `until_success`: episodes end at the first success if the environment says so; False: they go on in any case.
+    `look`: the worker looks for its next batch for a moment before it sleeps (`envs/patience.py`).
+    """
     return {
         "skills": skills,
         "success": success,
         "shaping": shaping,
+        "success_reward": success_reward,
         "gamma": gamma,
         "call_s": call_s,
         "fallbacks": fallbacks or [],
         "disabled": disabled or [],
+        "until_success": until_success,
+        "look": look,
     }

@@ -14,12 +14,21 @@ SHARED = ("rollout", "trainer")
 """Built-in roles of which a run can use more than one: they share a queue of work."""
 
 
+GUESTS = ("critic",)
+"""What a plain AutoGen agent can be."""
+
+
 class CannotAttach(Exception):
     """The target or the name will not do; the message says what would."""
 
 
-def attach(run: RunFolder, target: str, name: str | None) -> int:
-    """Be an agent of `run` until Ctrl-C or until the bus is gone; returns the exit status. Raises CannotAttach or RunFolderError."""
+def attach(run: RunFolder, target: str, name: str | None, role: str | None = None) -> int:
+    """Be an agent of `run` until Ctrl-C or until the bus is gone; returns the exit status. Raises CannotAttach or RunFolderError.
+
+    role  what the plain AutoGen agent that `target` names is to be; None: `target` is a built-in role, or a class that knows its own
+    """
+    if role is not None and (role not in GUESTS or target in ROLES):
+        raise CannotAttach(f"--as {role}: a plain AutoGen agent, named as file.py:agent, can be attached as {' or '.join(GUESTS)}")
     if target in ROLES and target not in SHARED:
         raise CannotAttach(
             f"a run has one {target}; attach {' or '.join(SHARED)} for more hands, or file.py:Class for an agent of your own"
@@ -33,9 +42,9 @@ def attach(run: RunFolder, target: str, name: str | None) -> int:
         raise CannotAttach(f"--name {chosen!r}: expected letters, digits, _ and -, beginning with a letter, at most 64")
     # The console script's own folder stands first on the path of an installed program; the user's folder belongs there instead.
     sys.path[0] = str(Path.cwd())
-    role = target if target in ROLES else chosen
+    guest, role = role is not None, target if target in ROLES else chosen
     agent = None if target in ROLES else target
-    return run_process(role, run, chosen, agent=agent, attached=True, echo=sys.stderr)
+    return run_process(role, run, chosen, agent=agent, plain=guest, attached=True, echo=sys.stderr)
 
 
 def _next_name(run: RunFolder, role: str) -> str:

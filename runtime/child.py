@@ -18,14 +18,14 @@ from rlgpt.runtime.logs import SECRET_NAME
 from rlgpt.runtime.process import BROKER
 from rlgpt.runtime.run import RunFolder
 
-THINKERS = ("slow", "fast", "critic")
+THINKERS = ("slow", "fast", "critic", "solo")
 MAX_ERR_BYTES = 1_000_000
 MAX_LINE_BYTES = 64_000
 LAST_LINES = 12
 
 _INHERITED = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "VIRTUAL_ENV"}
-    | {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "MUJOCO_GL", "DISPLAY"}
+    | {"PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LD_LIBRARY_PATH", "MUJOCO_GL", "DISPLAY", "XAUTHORITY", "JAVA_HOME"}
 )
 _INHERITED_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "CUDA_", "NVIDIA_", "RLGPT_")
 # What an HTTP client needs to get out of this machine. A proxy's address may hold a password, so only those who ask models get it.
@@ -44,12 +44,17 @@ class Spec:
 def roster(task: Task) -> list[Spec]:
     """The processes a task needs, the broker first. Who would have nothing to do is not started."""
     models = task.mode != "rl-only"
-    specs = [Spec(BROKER, BROKER), Spec("slow", "slow", _secrets(task, "slow")), Spec("fast", "fast", _secrets(task, "fast"))]
+    specs = [Spec(BROKER, BROKER), *(Spec(role, role, _secrets(task, role)) for role in planners(task))]
     if models and task.critic.enabled and "critic" in task.critic.reviewers:
         specs.append(Spec("critic", "critic", _secrets(task, "critic")))
     if models:
         specs += [Spec(f"rollout-{n}", "rollout") for n in range(1, task.processes.rollout + 1)]
     return specs + [Spec(f"trainer-{n}", "trainer") for n in range(1, task.processes.trainer + 1)]
+
+
+def planners(task: Task) -> tuple[str, ...]:
+    """Roles that plan and write: two agents, or with `agents: one` a single one."""
+    return ("solo",) if task.agents == "one" else ("slow", "fast")
 
 
 def _secrets(task: Task, role: str) -> tuple[str, ...]:

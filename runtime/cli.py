@@ -59,10 +59,18 @@ def options(
 
 def main() -> None:
     """The console script."""
-    from rlgpt.runtime.cli_bus import dead, keys
+    from rlgpt.runtime import cli_card, cli_evaluate, cli_report, cli_study  # noqa: F401  their commands
+    from rlgpt.runtime.cli_bus import compact, dead, keys
+    from rlgpt.runtime.cli_host import host
+    from rlgpt.runtime.cli_library import library
+    from rlgpt.runtime.cli_starts import starts
 
     app.add_typer(keys, name="keys")
     app.add_typer(dead, name="dead")
+    app.add_typer(starts, name="starts")
+    app.add_typer(library, name="library")
+    app.command("host")(host)
+    app.command("compact")(compact)
     app()
 
 
@@ -71,17 +79,23 @@ def plain_errors(command: C) -> C:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
+        from rlgpt.agents.library import LibraryError
         from rlgpt.agents.llm.transcript import TranscriptError
         from rlgpt.bus.errors import BusError, JournalFailed
         from rlgpt.runtime.attach import CannotAttach
         from rlgpt.runtime.preflight import NotReady
+        from rlgpt.runtime.prices import PricesInvalid
         from rlgpt.runtime.record import CannotRecord
         from rlgpt.runtime.run import RunFolderError
         from rlgpt.runtime.scenario import ScenarioInvalid
+        from rlgpt.runtime.study import StudyInvalid
 
         try:
             return command(*args, **kwargs)
-        except (ScenarioInvalid, NotReady, RunFolderError, CannotAttach, CannotRecord, JournalFailed, TranscriptError, BusError) as error:
+        except (
+            *(ScenarioInvalid, PricesInvalid, NotReady, RunFolderError, CannotAttach),
+            *(CannotRecord, JournalFailed, LibraryError, StudyInvalid, TranscriptError, BusError),
+        ) as error:
             typer.echo(f"rlgpt: {error}", err=True)
             raise typer.Exit(INVALID) from None
         except BrokenPipeError:
@@ -153,12 +167,13 @@ def resume(which: Which = "latest", runs: Runs = None) -> None:
 @plain_errors
 def check(scenario: ScenarioName, sets: Sets = None) -> None:
     """Tell what is wrong with a scenario, its models or its environment, before anything costs time."""
+    from rlgpt.runtime.child import planners
     from rlgpt.runtime.scenario import load
 
     loaded = load(scenario, sets or ())
     card = _ready(loaded).card
     task = loaded.task
-    names = sorted({task.llm.of(role).model for role in ("slow", "fast", "critic")})
+    names = sorted({task.llm.of(role).model for role in (*planners(task), "critic")})
     models = "none asked" if task.mode == "rl-only" else ", ".join(names)
     typer.echo(f"{loaded.source}: good. {task.mode}, {task.environment.id} ({card.kind} actions), models: {models}")
 
@@ -215,9 +230,8 @@ def list_runs(runs: Runs = None) -> None:
             table.add_row(run.name, "?", f"journal not readable: {error}")
             continue
         state = summary.story.state
-        best = state.plans[state.best].result if state.best is not None else None
         mode = state.task.mode if state.submitted else "?"
-        table.add_row(run.name, mode, summary.outcome, percent(best.score if best else None), duration(summary.story.wall_s))
+        table.add_row(run.name, mode, summary.outcome, percent(state.score), duration(summary.story.wall_s))
     _console().print(table)
 
 
@@ -249,9 +263,10 @@ def summary(which: Which = "latest", runs: Runs = None) -> None:
 @app.command()
 @plain_errors
 def attach(
-    target: Annotated[str, typer.Argument(metavar="AGENT", help="file.py:Class, or trainer, or rollout.")],
+    target: Annotated[str, typer.Argument(metavar="AGENT", help="file.py:Class, file.py:agent with --as, trainer, or rollout.")],
     run: Annotated[str, typer.Option("--run", help="A run's name, its folder, or `latest`.")] = "latest",
     name: Annotated[str | None, typer.Option("--name", help="Name of the process: `x-2` shares the work of `x`.")] = None,
+    role: Annotated[str | None, typer.Option("--as", metavar="critic", help="file.py:agent, a plain AutoGen agent, is to review.")] = None,
     runs: Runs = None,
     bus: Annotated[str | None, typer.Option("--bus", metavar="tcp://HOST:PORT", help="Of a run on another machine; with --keys.")] = None,
     keys: Annotated[Path | None, typer.Option("--keys", metavar="FILE", help="A key file made there with `rlgpt keys add`.")] = None,
@@ -265,8 +280,8 @@ def attach(
     if bus and keys:
         if name is None:
             raise typer.BadParameter("--bus needs --name: a name the key was made for")
-        raise typer.Exit(attach_to(RunFolder.remote(runs_folder(runs), bus, keys), target, name))
-    raise typer.Exit(attach_to(find_run(run, runs), target, name))
+        raise typer.Exit(attach_to(RunFolder.remote(runs_folder(runs), bus, keys), target, name, role))
+    raise typer.Exit(attach_to(find_run(run, runs), target, name, role))
 
 
 @app.command()
@@ -306,13 +321,19 @@ def record(
 
 @app.command()
 @plain_errors
-def doctor(runs: Runs = None) -> None:
+def doctor(
+    what: Annotated[str | None, typer.Argument(metavar="[minedojo]", help="Examine what this environment needs instead.")] = None,
+    runs: Runs = None,
+) -> None:
     """Examine this installation and this machine."""
-    from rlgpt.runtime.doctor import examine
+    from rlgpt.runtime import doctor as installation
+    from rlgpt.runtime import minedojo
     from rlgpt.runtime.run import runs_folder
 
+    if what not in (None, minedojo.NAME):
+        raise typer.BadParameter(f"{what!r} is nothing to examine; leave it out, or say {minedojo.NAME}")
     faults = 0
-    for finding in examine(runs_folder(runs)):
+    for finding in minedojo.examine() if what else installation.examine(runs_folder(runs)):
         faults += finding.ok is False
         mark = {True: "ok  ", False: "BAD ", None: "    "}[finding.ok]
         typer.echo(f"{mark}{finding.what:<9} {finding.words}")

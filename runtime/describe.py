@@ -14,19 +14,30 @@ from rlgpt.bus.task import Task
 from rlgpt.envs.card import make_card
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
 from rlgpt.envs.options import ActionsUnsupported, SkillActions
-from rlgpt.envs.pool import describe, replay
+from rlgpt.envs.pool import Replayer, describe
 from rlgpt.envs.space import restore
+
+TRIED_SEEDS, TRIED_STEPS = (123_456, 123_457, 123_458), 60
 
 
 def _try_out(task: Task, actions: spaces.Space[Any]) -> None:
     """The names of the actions fit, and the success test can be evaluated after a step. Raises SkillInvalid."""
     SkillActions.of(actions, (), (), task.environment.actions)
     actions.seed(0)
+    sampled = np.asarray([actions.sample() for _ in range(TRIED_STEPS)])
     try:
-        replay(task.environment, task.success, 0, np.asarray([actions.sample()]))
+        with Replayer(task.environment, task.success) as worker:
+            for seed in TRIED_SEEDS:  # others than those that were played before the lock
+                fault = worker.fault(seed, sampled)
+                if fault.startswith("the success expression"):
+                    raise SkillInvalid(f"success: {task.success!r} cannot be evaluated after a step: {fault}")
+                if fault:
+                    raise WorkerDied(fault)
     except WorkerDied as error:
-        raise SkillInvalid(f"success: {task.success!r} cannot be evaluated after a step: {error}") from None
+        raise SkillInvalid(f"environment {task.environment.id!r} plays, but not behind the lock: {error}") from None
     except SkillInvalid as error:
+        if str(error).startswith("success: "):
+            raise
         raise SkillInvalid(f"success: {task.success!r}: {error}") from None
 
 

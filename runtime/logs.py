@@ -28,6 +28,16 @@ SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 HARMLESS_FIELDS = frozenset({"key", "keys"})
 
 
+_known: list[Redactor] = []
+"""Of the log files of this process."""
+
+
+def hide(secret: str) -> None:
+    """From now on this secret, which no variable of the environment holds, is kept out of this process's log."""
+    for known in _known:
+        known.hide(secret)
+
+
 def redactor() -> Redactor:
     """Knows the secrets of this process's environment, also where their name merely contains such a word (`OPENAI_API_KEY_2`)."""
     known = Redactor()
@@ -93,7 +103,9 @@ class _Logger:
 
 def configure(path: Path, *, run: str, role: str, name: str, echo: IO[str] | None = None) -> None:
     """Send every log line of this process to `path`; with `echo`, also there, readable."""
-    logger = _Logger(_LineFile(path, redactor()), echo)
+    secrets = redactor()
+    _known[:] = [secrets]
+    logger = _Logger(_LineFile(path, secrets), echo)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         _whose(run, role, name),

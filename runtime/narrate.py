@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rlgpt.agents import budget
 from rlgpt.agents.loops import RunState
 from rlgpt.bus.messages import (
     AgentLeft,
@@ -22,11 +23,13 @@ from rlgpt.bus.messages import (
     SkillReviewed,
     SkillSettled,
     SkillTried,
+    TaskDivided,
     TaskSubmitted,
     TrainingFinished,
     TrainingProgressed,
     TrainingRequested,
 )
+from rlgpt.runtime.parts import stage_lines
 from rlgpt.runtime.story import LAUNCHER
 from rlgpt.runtime.text import duration, percent, printable, short, steps
 
@@ -38,15 +41,21 @@ def narrate(message: Message, state: RunState) -> Iterator[str]:
     match message:
         case TaskSubmitted():
             yield f"task: {printable(message.task.goal)}"
+        case TaskDivided():
+            yield f"{len(message.sub_tasks)} stages: {short(message.rationale, 300)}"
+            for number, sub_task in enumerate(message.sub_tasks, start=1):
+                yield f"  {number}. {sub_task.name}: {short(sub_task.goal, 120)}, until {short(sub_task.success, 80)}"
         case PlanProposed():
-            yield f"plan {message.plan}: {short(message.rationale, 200)}"
+            stage = f"stage {message.stage}, " if message.stage else ""
+            yield f"{stage}plan {message.plan}: {short(message.rationale, 200)}"
             for number, sub_action in enumerate(message.sub_actions, start=1):
                 yield f"  {number}. [{sub_action.mode}] {sub_action.name}: {short(sub_action.purpose, 120)}"
         case PlanFailed():
             yield f"plan {message.plan} failed: {short(message.reason, 300)}"
         case SkillDrafted():
             lines = len(message.skill.source.splitlines())
-            yield f"{message.skill.name}, attempt {message.attempt}: written ({lines} lines), to be tried in {len(message.seeds)} episodes"
+            made = f"taken from the library ({message.origin})" if message.origin else f"written ({lines} lines)"
+            yield f"{message.skill.name}, attempt {message.attempt}: {made}, to be tried in {len(message.seeds)} episodes"
         case SkillTried():
             yield f"{message.name}, attempt {message.attempt}: {trial_words(message)}"
         case SkillFailed():
@@ -64,6 +73,8 @@ def narrate(message: Message, state: RunState) -> Iterator[str]:
             yield f"plan {message.plan}: review: {short(message.why, 240)}{advice}"
         case RunFinished():
             yield f"finished: {message.outcome.replace('_', ' ')}: {short(message.reason, 300)}"
+            for line in stage_lines(state):
+                yield f"  {line}"
         case _:
             yield from _besides(message)
 
@@ -87,29 +98,37 @@ def point_words(point: Point) -> str:
 
 
 def _training(message: TrainingRequested | TrainingProgressed | TrainingFinished, state: RunState) -> Iterator[str]:
+    several, plan = len(state.seeds) > 1, state.plans.get(message.plan)
+    name = f"plan {message.plan}, seed {message.seed}" if several else f"plan {message.plan}"
     match message:
+        case TrainingRequested() if plan and plan.training != message:
+            yield f"{name}: the same with this seed"
         case TrainingRequested():
             skills = ", ".join(skill.name for skill in message.skills) or "none"
             if message.controller:
-                yield f"plan {message.plan}: {message.controller} plays whole episodes; nothing is learned"
+                yield f"{name}: {message.controller} plays whole episodes; nothing is learned"
             else:
                 shaping = f"; shaping {short(message.shaping, 100)}" if message.shaping else ""
                 primitives = ", ".join(message.primitives) or "all"
                 amount = f"{steps(message.learner.env_steps)} environment steps"
-                yield f"plan {message.plan}: learning for {amount}; skills: {skills}; primitive actions: {primitives}{shaping}"
+                yield f"{name}: learning for {amount}; skills: {skills}; primitive actions: {primitives}{shaping}"
         case TrainingProgressed(point=point):
-            plan = state.plans.get(message.plan)
             budget = plan.training.learner.env_steps if plan and plan.training else 0
-            before = plan.curve[-2].env_steps if plan and len(plan.curve) > 1 else 0
+            curve = plan.trainings[message.seed].curve if plan and message.seed in plan.trainings else plan.curve if plan else []
+            before = curve[-2].env_steps if len(curve) > 1 else 0
             if budget and point.env_steps * PARTS_OF_LEARNING // budget > before * PARTS_OF_LEARNING // budget:
-                yield f"  {steps(point.env_steps)} of {steps(budget)} steps: {point_words(point)}"
+                seed = f"seed {message.seed}: " if several else ""
+                yield f"  {seed}{steps(point.env_steps)} of {steps(budget)} steps: {point_words(point)}"
         case TrainingFinished():
             if message.failure:
-                yield f"plan {message.plan}: no policy: {short(message.failure, 300)}"
+                yield f"{name}: no policy: {short(message.failure, 300)}"
             if message.score:
                 score = message.score
                 took = f"learned in {duration(message.learn_s)}, evaluated in {duration(message.evaluate_s)} on {message.device}"
-                yield f"plan {message.plan}: success {percent(score)} in {score.episodes} held-out episodes ({score.actions}); {took}"
+                yield f"{name}: success {percent(score)} in {score.episodes} held-out episodes ({score.actions}); {took}"
+            if several and plan and plan.result and plan.result.score:
+                score = plan.result.score
+                yield f"plan {message.plan}: all {len(state.seeds)} seeds: success {percent(score)} in {score.episodes} held-out episodes"
 
 
 def _besides(message: Message) -> Iterator[str]:
@@ -117,7 +136,7 @@ def _besides(message: Message) -> Iterator[str]:
         case ModelAsked() if message.outcome not in ("answered", "repaired"):
             yield f"question {message.key} to {message.model}: {message.outcome}"
         case BudgetSpent():
-            yield f"budget spent: {message.budget}: {message.used:g} of {message.limit:g}"
+            yield f"budget spent: {budget.words(message)}"
         case ReviewMissed():
             yield f"nobody reviewed event {message.seq} within {message.waited_s:.0f} s: the success test decides alone"
         case DeadLettered():

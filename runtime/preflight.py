@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from rlgpt.agents.llm.prices import price_of
 from rlgpt.agents.llm.providers import RECORDED, problem_with
 from rlgpt.bus.messages import Card
 from rlgpt.bus.task import Task
-from rlgpt.runtime.child import THINKERS, Spec, inherited
+from rlgpt.runtime.child import Spec, inherited, planners
+from rlgpt.runtime.prices import user_file
 from rlgpt.runtime.scenario import TRANSCRIPT, Scenario
 
-DESCRIBE_S = 120.0
+DESCRIBE_S = 120.0  # of an environment that is not hosted
 
 
 class NotReady(Exception):
@@ -36,7 +38,7 @@ def check_models(scenario: Scenario) -> None:
     if scenario.task.mode == "rl-only":
         return
     reasons = []
-    models = {role: scenario.task.llm.of(role) for role in THINKERS}
+    models = {role: scenario.task.llm.of(role) for role in (*planners(scenario.task), "critic")}
     if scenario.transcript is None and any(model.model == RECORDED for model in models.values()):
         reasons.append(
             f"llm.model is {RECORDED!r}, but {scenario.source} has no {TRANSCRIPT} beside it. Name a model (--set llm.model=NAME, with "
@@ -46,8 +48,22 @@ def check_models(scenario: Scenario) -> None:
     for reason in dict.fromkeys(found.values()):
         roles = [role for role, words in found.items() if words == reason]
         reasons.append(reason if len(roles) == len(models) else f"{', '.join(roles)}: {reason}")
+    reasons += _unpriced(scenario.task)
     if reasons:
         raise NotReady("\n".join(reasons))
+
+
+def _unpriced(task: Task) -> list[str]:
+    """Models whose price nobody knows, where a budget in money would never be noticed to be spent."""
+    budgets = task.budgets
+    asking = (*planners(task), "critic")
+    roles = [role for role in asking if budgets.usd or any(own.usd for name, own in budgets.roles.items() if name == role)]
+    unknown = dict.fromkeys(model.model for model in map(task.llm.of, roles) if problem_with(model) is None and price_of(model)[0] is None)
+    return [
+        f"there is a budget in usd, but the price of model {name!r} is not known: name it in US dollars per million tokens, in the "
+        f"scenario (llm: {{prices: {{{name}: {{prompt: 2.5, completion: 10}}}}}}) or in {user_file()}"
+        for name in unknown
+    ]
 
 
 def check_environment(task: Task) -> Described:
@@ -57,12 +73,14 @@ def check_environment(task: Task) -> Described:
     """
     command = [sys.executable, "-P", "-m", "rlgpt.runtime.describe"]
     environment = inherited(os.environ, Spec("describe", "describe"))
+    host = task.environment.host
+    wait_s = DESCRIBE_S + (host.first_s if host else 0.0)
     try:
         done = subprocess.run(
-            command, input=task.model_dump_json().encode(), capture_output=True, timeout=DESCRIBE_S, check=False, env=environment
+            command, input=task.model_dump_json().encode(), capture_output=True, timeout=wait_s, check=False, env=environment
         )
     except subprocess.TimeoutExpired:
-        raise NotReady(f"environment {task.environment.id!r} did not answer within {DESCRIBE_S:g} s of being started") from None
+        raise NotReady(f"environment {task.environment.id!r} did not answer within {wait_s:g} s of being started") from None
     try:
         answer = json.loads(done.stdout)
         if "error" in answer:

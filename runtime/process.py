@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 ROLES = {
     "slow": "rlgpt.agents.slow:Slow",
     "fast": "rlgpt.agents.fast:Fast",
+    "solo": "rlgpt.agents.solo:Solo",
     "critic": "rlgpt.agents.critic:Critic",
     "rollout": "rlgpt.agents.rollout:Rollout",
     "trainer": "rlgpt.agents.trainer:Trainer",
@@ -70,9 +72,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run_process(
-    role: str, run: RunFolder, name: str, *, agent: str | None = None, attached: bool = False, echo: IO[str] | None = None
+    role: str,
+    run: RunFolder,
+    name: str,
+    *,
+    agent: str | None = None,
+    plain: bool = False,
+    attached: bool = False,
+    echo: IO[str] | None = None,
 ) -> int:
-    """Be one process of a run until it is stopped; returns the exit status. `echo` also shows the log, readable."""
+    """Be one process of a run until it is stopped; returns the exit status.
+
+    agent  `file.py:Class` instead of the role's own
+    plain  what `agent` names is a plain AutoGen agent, which is to be a critic
+    echo   also show the log there, readable
+    """
     logs.configure(run.logs / f"{name}.jsonl", run=run.name, role=role, name=name, echo=echo)
     log = structlog.get_logger()
     log.info("process_started", pid=os.getpid(), python=sys.version.split()[0])
@@ -80,7 +94,7 @@ def run_process(
         if role == BROKER:
             _broker(run)
         else:
-            asyncio.run(_agent(run, name, agent or ROLES[role], attached=attached))
+            asyncio.run(_agent(run, name, partial(load_critic if plain else load_class, agent or ROLES[role]), attached=attached))
     except KeyboardInterrupt:
         log.info("process_interrupted")
     except CannotStart as error:
@@ -120,16 +134,40 @@ def load_class(where: str) -> type[Agent]:
     """
     from rlgpt.agents.agent import Agent
 
-    module_name, _, class_name = where.rpartition(":")
-    if not module_name:
-        raise CannotStart(f"{where!r} names no class; expected file.py:Class")
-    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _import(module_name)
+    module, module_name, class_name = _load(where)
     found = getattr(module, class_name, None)
     if not (inspect.isclass(found) and issubclass(found, Agent)):
         there = [n for n, v in vars(module).items() if inspect.isclass(v) and issubclass(v, Agent) and v.__module__ == module.__name__]
         what = "is not a subclass of rlgpt.agents.agent.Agent" if found is not None else "does not exist"
         raise CannotStart(f"{class_name} in {module_name} {what}; agents there: {', '.join(there) or 'none'}")
     return found
+
+
+def load_critic(where: str) -> type[Agent]:
+    """A critic that asks the plain AutoGen agent of `package.module:name` or `path/file.py:name`; raises CannotStart."""
+    from rlgpt.agents.guest import critic_of
+
+    module, module_name, name = _load(where)
+    found = getattr(module, name, None)
+    try:
+        kind = critic_of(found)
+    except Exception as error:
+        raise CannotStart(f"{name} in {module_name} does not make an agent: {type(error).__name__}: {error}") from error
+    if kind is None:
+        what = "does not exist" if found is None else f"is a {type(found).__name__}"
+        expected = "an autogen.beta.Agent, a ConversableAgent, or a function without arguments that makes one"
+        raise CannotStart(f"{name} in {module_name} {what}; expected {expected}")
+    for secret in kind.guest.secrets:
+        logs.hide(secret)
+    return kind
+
+
+def _load(where: str) -> tuple[Any, str, str]:
+    """The module of `where`, its name and the name after it."""
+    module_name, _, name = where.rpartition(":")
+    if not module_name:
+        raise CannotStart(f"{where!r} names nothing in a file; expected file.py:Class, or file.py:agent")
+    return (_load_file(Path(module_name)) if module_name.endswith(".py") else _import(module_name)), module_name, name
 
 
 def _load_file(path: Path) -> Any:
@@ -166,14 +204,14 @@ def _broker(run: RunFolder) -> None:
     Broker(run.bind, run.journal, security=security).run(stop)
 
 
-async def _agent(run: RunFolder, name: str, where: str, *, attached: bool) -> None:
+async def _agent(run: RunFolder, name: str, load: Callable[[], type[Agent]], *, attached: bool) -> None:
     from rlgpt.agents.agent import Context, run_agent
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Before the imports, which take seconds: a stop during them is kept until the loop runs again.
     _on_stop_signals(lambda: loop.call_soon_threadsafe(stop.set))
-    kind = load_class(where)
+    kind = load()
     context = Context(run=run.name, folder=run.path, address=run.address, name=name, attached=attached, credentials=run.credentials)
     try:
         agent = kind(context)

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 
 from rlgpt.bus.task import Llm, Model, Task
 from rlgpt.runtime import places
+from rlgpt.runtime.beside import fill
+from rlgpt.runtime.prices import with_user_prices
 
 FILE = "scenario.yaml"
 TRANSCRIPT = "transcript.jsonl"
@@ -76,22 +78,33 @@ def bundled() -> list[str]:
 
 
 def load(which: str, overrides: Sequence[str] = ()) -> Scenario:
-    """Read the scenario of a bundled name, a YAML file or a folder that holds one; raises ScenarioInvalid."""
+    """Read the scenario of a bundled name, a YAML file or a folder that holds one; raises ScenarioInvalid or PricesInvalid."""
     file, beside, label = _find(which)
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ScenarioInvalid([Problem(label, "", f"cannot be read: {error}")]) from error
-    task = parse(text, label, overrides)
+    task = _settled(with_user_prices(parse(text, label, overrides, file.parent if isinstance(file, Path) else None)))
     return Scenario(task, label, tuple(overrides), beside.read_bytes() if beside.is_file() else None)
 
 
-def parse(text: str, label: str, overrides: Sequence[str] = ()) -> Task:
-    """A task from YAML text; `label` is what errors call it. Raises ScenarioInvalid with every mistake."""
-    reader = _Reader(places.read(text), label)
+def parse(text: str, label: str, overrides: Sequence[str] = (), folder: Path | None = None) -> Task:
+    """A task from YAML text; `label` is what errors call it, `folder` what its files are relative to (None: the present one).
+
+    Raises ScenarioInvalid with every mistake.
+    """
+    reader = _Reader(places.read(text), label, folder or Path())
     for number, override in enumerate(overrides, start=1):
         reader.override(number, override)
     return reader.task()
+
+
+def _settled(task: Task) -> Task:
+    """The task with its folder of skills as an absolute path, since a run may be resumed from elsewhere."""
+    if task.library.folder is None:
+        return task
+    folder = str(Path(task.library.folder).expanduser().resolve())
+    return task.model_copy(update={"library": task.library.model_copy(update={"folder": folder})})
 
 
 def _find(which: str) -> tuple[Traversable, Traversable, str]:
@@ -113,8 +126,9 @@ def _find(which: str) -> tuple[Traversable, Traversable, str]:
 class _Reader:
     """One document with its overrides, on the way to a task."""
 
-    def __init__(self, document: places.Document, label: str) -> None:
+    def __init__(self, document: places.Document, label: str, folder: Path) -> None:
         self.document = document
+        self.folder = folder
         self.label = label
         self.set_by: dict[places.Path, int] = {}
         self.problems: list[Problem] = []
@@ -160,6 +174,8 @@ class _Reader:
                 if isinstance(self.data.get(key), bool):
                     self.data[key] = {inner: self.data[key]}
             self._check_roles()
+            # What `--set` names is relative to where it was typed.
+            fill(self.data, lambda path: Path() if path in self.set_by else self.folder, self._problem)
             try:
                 task = Task.model_validate(self.data)
             except ValidationError as error:
@@ -207,6 +223,9 @@ class _Reader:
         elif kind == "literal_error":
             options = re.findall(r"'([^']*)'", error["ctx"]["expected"])
             self._problem(path, f"expected {_one_of(options)}", value, nearest=_nearest(str(value), options))
+        elif not path and (said := re.match(r"Value error, ([a-z_.]+): (.*)", str(error["msg"]), re.DOTALL)):
+            # Settings that do not go together; the words begin with one of them.
+            self._problem(tuple(said[1].split(".")), said[2])
         else:
             self._problem(path, _expected(error), value)
 

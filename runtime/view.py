@@ -16,7 +16,9 @@ from rich.tree import Tree
 
 from rlgpt.agents.progress import Attempt, Inner, PlanState
 from rlgpt.bus.messages import Message
+from rlgpt.runtime.bill import budget_words, role_words
 from rlgpt.runtime.narrate import narrate, point_words, trial_words
+from rlgpt.runtime.parts import mode_words, seed_words, stage_lines
 from rlgpt.runtime.story import Story
 from rlgpt.runtime.text import duration, money, percent, short, sparkline, steps
 
@@ -98,10 +100,11 @@ def plan_tree(story: Story) -> RenderableType:
     state = story.state
     if state.submitted is None:
         return Text("starting …", style="dim")
-    tree = Tree(Text.assemble((state.task.name, "bold"), f"  {short(state.task.goal, 120)}  ", (state.task.mode, "cyan")))
+    tree = Tree(Text.assemble((state.task.name, "bold"), f"  {short(state.task.goal, 120)}  ", (mode_words(state), "cyan")))
     last = max(state.plans, default=0)
+    stages = {number: tree.add(Text(short(line, 160), style="bold cyan")) for number, line in enumerate(stage_lines(state), start=1)}
     for number, plan in state.plans.items():
-        branch = tree.add(_plan_line(plan))
+        branch = stages.get(plan.stage, tree).add(_plan_line(plan))
         if number == last:
             for inner in plan.inner.values():
                 _sub_action(branch, inner)
@@ -109,7 +112,8 @@ def plan_tree(story: Story) -> RenderableType:
     if state.finished:
         tree.add(Text(f"{state.finished.outcome.replace('_', ' ')}: {short(state.finished.reason, 160)}", style="bold"))
     elif not state.plans:
-        tree.add(Text("the slow agent plans …", style="dim"))
+        waits = "the task is being cut into stages …" if state.divided and not state.sub_tasks else "the slow agent plans …"
+        tree.add(Text(waits, style="dim"))
     return tree
 
 
@@ -161,8 +165,10 @@ def _learning(branch: Tree, plan: PlanState) -> None:
             leaf.add(Text(f"{point_words(point)}{'; ' if used else ''}{used}", style="dim"))
         if plan.resumed:
             leaf.add(Text(f"continued from a checkpoint {plan.resumed} time{'s' * (plan.resumed != 1)}", style="dim"))
+    if seeds := seed_words(plan):
+        branch.add(Text(short(seeds, 200), style="dim"))
     if plan.result:
-        bad = plan.result.failure
+        bad = plan.result.failure if plan.result.score is None else ""
         words = f"no policy: {short(bad, 140)}" if bad else f"success {percent(plan.result.score)} on held-out seeds"
         branch.add(Text(words, style="red" if bad else "bold green"))
     if plan.review:
@@ -185,6 +191,11 @@ def _processes(processes: Mapping[str, ProcessLine]) -> RenderableType:
 def _bill(story: Story, seconds: float) -> Text:
     spent = story.state.spent
     asked = f"{len(spent.questions)} questions ({len(spent.live)} live), {spent.tokens:,} tokens, {money(spent.usd, spent.unpriced)}"
-    under_way = sum(plan.curve[-1].env_steps for plan in story.state.plans.values() if plan.curve and plan.result is None)
+    under_way = sum(plan.under_way for plan in story.state.plans.values())
     used = f"{steps(spent.trial_steps)} trial + {steps(spent.learning_steps + under_way)} learning steps"
-    return Text(f"{duration(seconds)} · {used} · {asked}", style="dim")
+    lines = [f"{duration(seconds)} · {used} · {asked}"]
+    if limits := budget_words(story):
+        lines.append(f"budgets: {limits}")
+    if roles := role_words(spent):
+        lines.append(f"of it {roles}")
+    return Text("\n".join(lines), style="dim")

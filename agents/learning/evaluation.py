@@ -17,6 +17,7 @@ import numpy.typing as npt
 import structlog
 
 from rlgpt.agents.learning.endings import Stopped
+from rlgpt.agents.scoring import wilson
 from rlgpt.bus.messages import Score, TrainingRequested, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.episodes import Pool
@@ -29,8 +30,8 @@ from rlgpt.envs.words import observation_words
 
 log = structlog.get_logger()
 
-Player = Callable[[Observations, Bools], tuple[list[Choice], npt.NDArray[np.int64]]]
-"""Observations and runnable skills in; choices, and what each is as an index into the player's names, out."""
+Player = Callable[[Observations, Bools, Bools], tuple[list[Choice], npt.NDArray[np.int64]]]
+"""Observations, runnable skills and whether an episode begins here in; choices, and what each is as an index into its names, out."""
 
 TRACED = 20
 """Decisions of an episode that are kept in words for the critic."""
@@ -60,10 +61,13 @@ class Played:
         return self.end is not None and self.end.success and not self.fault and self.agreed is not False
 
 
-def controller(skill: int, environments: int) -> Player:
+def controller(skill: int) -> Player:
     """A player that calls one skill again and again until the episode ends."""
-    choices: list[Choice] = [Call(skill)] * environments
-    return lambda _obs, _runnable: (choices, np.zeros(environments, np.int64))
+
+    def play(_obs: Observations, runnable: Bools, _fresh: Bools) -> tuple[list[Choice], npt.NDArray[np.int64]]:
+        return [Call(skill)] * len(runnable), np.zeros(len(runnable), np.int64)
+
+    return play
 
 
 class Evaluation:
@@ -82,12 +86,14 @@ class Evaluation:
         waiting, finished = list(seeds[self._environments :]), dict[int, Played]()
         now = self._pool.reset(seeds[: self._environments])
         playing: list[Played | None] = [Played(seed, self._in_words(now.obs, i)) for i, seed in enumerate(seeds[: self._environments])]
+        fresh = np.ones(self._environments, np.bool_)
         while len(finished) < len(seeds):
             check(self._alive)
-            choices, chosen = self._player(now.obs, now.runnable)
+            choices, chosen = self._player(now.obs, now.runnable, fresh)
             # Who ends first plays what waits. An environment with nothing left to play is stepped with the others, unwatched.
             offered = [waiting[i % len(waiting)] if waiting else seeds[0] for i in range(self._environments)]
             now = self._pool.step(choices, offered)
+            fresh = now.terminated | now.truncated
             for i in range(self._environments):
                 episode = playing[i]
                 if episode is not None:
@@ -168,15 +174,6 @@ def _disagreement(told: EpisodeEnd | None, replay: Callable[[int, Any], EpisodeE
     return f"it told of {first}; its replay gave {second}"
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927, JASA 22), which stays within 0 and 1 and has a width at 0 and n of n too."""
-    z = 1.959964
-    share, shrink = successes / n, 1 + z * z / n
-    middle = (share + z * z / (2 * n)) / shrink
-    half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def score(request: TrainingRequested, played: Sequence[Played], names: Sequence[str], verified: bool | None) -> Score:
     """The figures of evaluation episodes; `names` of what was chosen."""
     n, successes = len(played), sum(episode.success for episode in played)
@@ -191,7 +188,7 @@ def score(request: TrainingRequested, played: Sequence[Played], names: Sequence[
         mean_return=sum(episode.end.episode_return for episode in played if episode.end) / n,
         mean_steps=sum(episode.steps for episode in played) / n,
         actions="code" if request.controller else request.evaluation.actions,
-        first_seed=request.evaluation.first_seed,
+        first_seed=min(episode.seed for episode in played),
         env_steps=sum(episode.steps for episode in played),
         verified=verified,
         usage={names[which]: count / chosen.total() for which, count in sorted(chosen.items())},

@@ -12,8 +12,10 @@ import structlog
 
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
 from rlgpt.agents.learning.evaluation import Evaluation, Played, Player, Replays, controller, samples, score, verify
+from rlgpt.agents.learning.practice import check_practice, evaluated_in, evaluation_seeds, keep_ends, practice_seeds
 from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
-from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid
+from rlgpt.bus.task import Environment
+from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, StartsInvalid
 from rlgpt.envs.options import ActionsUnsupported, kept_numbers
 from rlgpt.envs.pool import WorkerPool
 
@@ -21,7 +23,7 @@ log = structlog.get_logger()
 
 Alive = Callable[[], bool]
 TOUCH_S = 0.2
-HOPELESS = (EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, ActionsUnsupported, LearningFailed)
+HOPELESS = (EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, StartsInvalid, ActionsUnsupported, LearningFailed)
 """What would happen again at every further attempt: the request is answered with the reason, not given back to the queue."""
 
 
@@ -59,13 +61,15 @@ def learn(
         return not stop()
 
     try:
+        check_practice(request)
         if request.controller:
-            return _play_controller(request, alive)
+            return _play_controller(request, folder, alive)
         return _learn(request, folder, on_point, alive, logs=logs or folder / "tensorboard", on_resume=on_resume)
     except HOPELESS as error:
         log.error("learning_failed", kind=type(error).__name__, why=str(error))
         spent = error.env_steps if isinstance(error, LearningFailed) else 0
-        return TrainingFinished(plan=request.plan, env_steps=spent, score=None, policy=None, failure=f"{type(error).__name__}: {error}")
+        failure = f"{type(error).__name__}: {error}"
+        return TrainingFinished(plan=request.plan, seed=request.seed, env_steps=spent, score=None, policy=None, failure=failure)
 
 
 def _learn(
@@ -81,7 +85,8 @@ def _learn(
     from rlgpt.agents.learning.training import Training
 
     settings = request.learner
-    with closing(_pool(request, settings.environments, gamma=settings.gamma, shaping=request.shaping)) as pool:
+    rewards = {"gamma": settings.gamma, "shaping": request.shaping, "success_reward": settings.success_reward}
+    with closing(_pool(request, request.environment, settings.environments, **rewards)) as pool:
         training = Training(request, pool, folder, logs=logs, on_point=on_point, alive=alive)
         if training.resumed:
             on_resume(training.resumed)
@@ -95,36 +100,35 @@ def _learn(
             training.close()
     finished = TrainingFinished(
         plan=request.plan,
+        seed=request.seed,
         env_steps=training.model.num_timesteps,
         score=None,
-        policy=save_policy(folder / "policy.pt", training.model.policy, request),
+        policy=save_policy(folder / "policy.pt", training.model.policy, request, training.env.sight, training.env.blocked),
         curve=tuple(training.curve.points),
         device=training.device,
         learn_s=round(training.learn_s, 3),
         failure=stopped,
     )
-    return finished if stopped else _evaluate(request, finished, training.player(), training.actions.names, alive)
+    return finished if stopped else _evaluate(request, finished, training.player(), training.actions.names, folder, alive)
 
 
-def _play_controller(request: TrainingRequested, alive: Alive) -> TrainingFinished:
+def _play_controller(request: TrainingRequested, folder: Path, alive: Alive) -> TrainingFinished:
     names = [skill.name for skill in request.skills]
     if request.controller not in names:
         raise SkillInvalid(f"controller {request.controller!r} is none of the request's skills ({', '.join(names) or 'it has none'})")
-    player = controller(names.index(request.controller), _environments(request))
-    empty = TrainingFinished(plan=request.plan, env_steps=0, score=None, policy=None)
-    return _evaluate(request, empty, player, [request.controller], alive)
+    player = controller(names.index(request.controller))
+    empty = TrainingFinished(plan=request.plan, seed=request.seed, env_steps=0, score=None, policy=None)
+    return _evaluate(request, empty, player, [request.controller], folder, alive)
 
 
 def _evaluate(
-    request: TrainingRequested, finished: TrainingFinished, player: Player, names: Sequence[str], alive: Alive
+    request: TrainingRequested, finished: TrainingFinished, player: Player, names: Sequence[str], folder: Path, alive: Alive
 ) -> TrainingFinished:
-    """`finished` with its score, samples and the time they took, or unscored where it was stopped meanwhile."""
-    began, held = time.monotonic(), request.evaluation
+    """`finished` with its score, samples, start states and the time they took, or unscored where it was stopped meanwhile."""
+    began = time.monotonic()
     try:
-        with closing(_pool(request, _environments(request), record=True)) as pool:
-            evaluation = Evaluation(pool, player, _environments(request), alive, request.environment.observations)
-            played = evaluation.play(range(held.first_seed, held.first_seed + held.episodes))
-        verified = _verified(request, played, alive)
+        played, verified = play_and_verify(request, player, alive)
+        finished = _practise(request, finished, player, played, folder, alive)
     except Stopped:
         return finished.model_copy(update={"failure": "stopped during evaluation; not scored"})
     result = score(request, played, names, verified)
@@ -133,24 +137,46 @@ def _evaluate(
     return finished.model_copy(update={"score": result, "samples": samples(played, names), "evaluate_s": spent})
 
 
-def _verified(request: TrainingRequested, played: Sequence[Played], alive: Alive) -> bool | None:
-    if not request.environment.deterministic:
-        return None
-    with closing(Replays(request.environment, request.success)) as replays:
-        return verify(played, replays, alive)
+def play_and_verify(request: TrainingRequested, player: Player, alive: Alive) -> tuple[list[Played], bool | None]:
+    """The evaluation's episodes, and whether their replays agree; None where the environment is not deterministic."""
+    environment = evaluated_in(request)
+    played = _play(request, environment, player, evaluation_seeds(request), alive)
+    if not environment.deterministic:
+        return played, None
+    with closing(Replays(environment, request.success)) as replays:
+        return played, verify(played, replays, alive)
 
 
-def _environments(request: TrainingRequested) -> int:
-    return min(request.learner.environments, request.evaluation.episodes)
+def _practise(
+    request: TrainingRequested, finished: TrainingFinished, player: Player, played: Sequence[Played], folder: Path, alive: Alive
+) -> TrainingFinished:
+    """`finished` with the start states that practice and evaluation reached; the steps of practice count as learning's."""
+    if not request.practice:
+        return finished
+    practised = _play(request, request.environment, player, practice_seeds(request), alive)
+    return finished.model_copy(
+        update={
+            "env_steps": finished.env_steps + sum(episode.steps for episode in practised),
+            "reached": keep_ends(folder / "reached.starts", request, request.environment, practised, alive),
+            "held_out": keep_ends(folder / "held_out.starts", request, evaluated_in(request), played, alive),
+        }
+    )
 
 
-def _pool(request: TrainingRequested, environments: int, **more: Any) -> WorkerPool:
+def _play(request: TrainingRequested, environment: Environment, player: Player, seeds: Sequence[int], alive: Alive) -> list[Played]:
+    """One episode of every seed, its actions recorded."""
+    environments = min(request.learner.environments, len(seeds))
+    with closing(_pool(request, environment, environments, record=True)) as pool:
+        return Evaluation(pool, player, environments, alive, environment.observations).play(seeds)
+
+
+def _pool(request: TrainingRequested, environment: Environment, environments: int, **more: Any) -> WorkerPool:
     return WorkerPool(
-        request.environment,
+        environment,
         success=request.success,
         environments=environments,
         workers=request.workers,
         skills=request.skills,
-        fallbacks=kept_numbers(request.environment.actions, request.primitives),
+        fallbacks=kept_numbers(environment.actions, request.primitives),
         **more,
     )

@@ -20,13 +20,13 @@ from stable_baselines3.common.buffers import DictRolloutBuffer, RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
-from stable_baselines3.common.utils import obs_as_tensor
 from typing_extensions import override
 
 from rlgpt.agents.learning.actor import SmallActor
+from rlgpt.agents.learning.devices import obs_to_device, to_device
+from rlgpt.agents.learning.imitation import PastSuccesses
 from rlgpt.bus.task import Learner
-from rlgpt.envs.observations import Learnable
-from rlgpt.envs.smdp import ReturnUnit, smdp_gae
+from rlgpt.envs.smdp import ReturnSpread, ReturnUnit, smdp_gae
 from rlgpt.envs.transitions import Transitions
 from rlgpt.envs.vector import SkillVecEnv
 
@@ -99,6 +99,11 @@ class DecisionBuffer(RolloutBuffer):
                 self.touched()
                 yield batch
 
+    @override
+    def to_torch(self, array: npt.NDArray[Any], copy: bool = True) -> torch.Tensor:
+        """Minibatches for a GPU go through page-locked memory, so that copying one does not wait for the work before it."""
+        return to_device(array, self.device) if self.device.type == "cuda" else super().to_torch(array, copy)
+
     def touched(self) -> None:
         """Called before each minibatch of an update; the learner replaces it to show that it is alive during a long update."""
 
@@ -125,12 +130,14 @@ class OptionLearning(OnPolicyAlgorithm):
     step_limit   ends a rollout early: learning passes it by less than one decision per environment
     unit         that rewards and values are counted in (see `ReturnUnit`); the policy's own values are in `counted` of it
     transitions  of the decision just taken, for callbacks
+    past         successful episodes that are imitated beside PPO, or None
     """
 
     step_limit: float = float("inf")
     unit: ReturnUnit
     counted: float = 1.0
     transitions: Transitions
+    past: PastSuccesses | None = None
 
     def _setup_model(self) -> None:
         super()._setup_model()
@@ -143,6 +150,8 @@ class OptionLearning(OnPolicyAlgorithm):
         self._last_obs = self.env.reset()  # type: ignore[assignment]
         self._last_episode_starts = np.ones((self.env.num_envs,), dtype=bool)
         self.unit.forget_episodes()
+        if self.past:
+            self.past.forget_open()
 
     @override
     def collect_rollouts(  # type: ignore[override]
@@ -165,7 +174,9 @@ class OptionLearning(OnPolicyAlgorithm):
             more = {} if masks is None else {"action_masks": masks}
             # SB3 stores these as they are; the start of an episode is part of its format, though our advantages do not read it.
             rollout_buffer.add(self._last_obs, actions, self.transitions.reward, self._last_episode_starts, values, log_probs, **more)  # type: ignore[arg-type]
-            self._last_obs = env.view.convert(self.transitions.obs)
+            if self.past:
+                self.past.follow(self._last_obs, actions, masks, self.transitions)  # type: ignore[arg-type]
+            self._last_obs = env.sight.see(self.transitions.obs, done, learn=True)
             self._last_episode_starts = done
         if rollout_buffer.pos < rollout_buffer.buffer_size:
             rollout_buffer.cut()
@@ -175,22 +186,30 @@ class OptionLearning(OnPolicyAlgorithm):
         return True
 
     def _change_unit(self, rollout: DecisionBuffer) -> None:
-        """Count the rollout's rewards in the present unit, and all values too: the critic's last layer shrinks as the unit grows."""
+        """Count the rollout's rewards in the present unit, and all values too."""
+        shrink = self.adopt_unit()
+        if shrink != 1.0:
+            rollout.values *= shrink
+            rollout.bootstraps *= shrink
+        rollout.rewards /= self.counted
+
+    def adopt_unit(self) -> float:
+        """Count the policy's values in the present unit: the critic's last layer shrinks, by the factor returned, as the unit grows."""
         shrink = self.counted / self.unit.size
         if shrink != 1.0:
             with torch.no_grad():
                 self.policy.value_net.weight.mul_(shrink)
                 self.policy.value_net.bias.mul_(shrink)
-            rollout.values *= shrink
-            rollout.bootstraps *= shrink
             self.counted = self.unit.size
-        rollout.rewards /= self.counted
+        return shrink
 
     def improve(self, budget: int) -> None:
         """One update from the rollout, with the schedules at this point of the budget. A rollout of one decision teaches nothing."""
         self._update_current_progress_remaining(self.num_timesteps, budget)
         if self.rollout_buffer.buffer_size * self.n_envs > 1:
             self.train()
+        if self.past:
+            self.past.imitate(self)
 
     def losses(self) -> dict[str, Any]:
         """PPO's own figures of the last update."""
@@ -201,22 +220,20 @@ class OptionLearning(OnPolicyAlgorithm):
             drawn, worth, likely = self._small(obs, masks)
             return drawn, torch.from_numpy(worth), torch.from_numpy(likely)
         with torch.no_grad():
-            tensors = obs_as_tensor(obs, self.device)
+            tensors = obs_to_device(obs, self.device)
             actions, values, log_probs = self.policy(tensors) if masks is None else self.policy(tensors, action_masks=masks)
         return actions.cpu().numpy(), values, log_probs
 
     def _values(self, obs: Any) -> torch.Tensor:
         with torch.no_grad():
-            return self.policy.predict_values(obs_as_tensor(obs, self.device))
+            return self.policy.predict_values(obs_to_device(obs, self.device))
 
     def _bootstraps(self, env: SkillVecEnv, transitions: Transitions) -> npt.NDArray[np.float32]:
         """[B] value of the last observation of the episodes that were cut off, 0 elsewhere."""
         bootstraps = np.zeros(env.num_envs, np.float32)
         cut = np.flatnonzero(transitions.truncated & ~transitions.terminated)
         if len(cut):
-            last = env.view.convert(transitions.final_obs)
-            rows: Learnable = {key: part[cut] for key, part in last.items()} if isinstance(last, dict) else last[cut]
-            bootstraps[cut] = self._values(rows).cpu().numpy().reshape(-1)
+            bootstraps[cut] = self._values(env.sight.ends(transitions.final_obs, cut)).cpu().numpy().reshape(-1)
         return bootstraps
 
 
@@ -242,7 +259,7 @@ def make_ppo(env: SkillVecEnv, settings: Learner, *, masked: bool, seed: int, de
             n_steps=settings.rollout,
             batch_size=min(settings.batch_size, settings.rollout * env.num_envs),
             n_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
+            learning_rate=(lambda left: max(left, 0.0) * settings.learning_rate) if settings.anneal else settings.learning_rate,
             gamma=settings.gamma,
             gae_lambda=settings.gae_lambda,
             clip_range=settings.clip,
@@ -253,5 +270,9 @@ def make_ppo(env: SkillVecEnv, settings: Learner, *, masked: bool, seed: int, de
             seed=seed,
             device=device,
         )
+    if settings.normalize_returns:
+        model.unit = ReturnSpread(env.num_envs, settings.gamma)
+    if settings.imitate:
+        model.past = PastSuccesses(env, settings, masked=masked)
     model.set_logger(Logger(folder=None, output_formats=[]))
     return model

@@ -23,12 +23,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from rlgpt.agents.learning import checkpoint
 from rlgpt.agents.learning.curve import Curve, tensorboard
+from rlgpt.agents.learning.devices import choose_device, compile_networks
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
-from rlgpt.agents.learning.policy import PolicyPlayer, actions_of, is_masked
+from rlgpt.agents.learning.policy import PolicyPlayer, actions_of, is_masked, perception
 from rlgpt.agents.learning.ppo import make_ppo
+from rlgpt.agents.learning.warm_start import warm_start
 from rlgpt.bus.messages import Point, TrainingRequested
 from rlgpt.envs.episodes import EpisodeSeeds, Pool
 from rlgpt.envs.observations import ObservationView
+from rlgpt.envs.perception import zeros
 from rlgpt.envs.vector import SkillVecEnv
 
 log = structlog.get_logger()
@@ -70,9 +73,19 @@ class Training:
             torch.set_num_threads(THREADS)
         self.seeds = EpisodeSeeds(request.seed, range(held.first_seed, held.first_seed + held.episodes))
         self.actions = actions_of(request, pool)
-        self.env = SkillVecEnv(pool, self.actions, view, self.seeds, environments=settings.environments, skills=len(request.skills))
+        self.env = SkillVecEnv(
+            pool,
+            self.actions,
+            view,
+            self.seeds,
+            environments=settings.environments,
+            skills=len(request.skills),
+            sight=perception(request, view),
+        )
         self.masked = is_masked(request, self.actions)
         self.model = make_ppo(self.env, settings, masked=self.masked, seed=request.seed, device=self.device)
+        if settings.compile:
+            compile_networks(self.model.policy, zeros(self.env.observation_space))
         self.model.step_limit = settings.env_steps
         self.model.rollout_buffer.touched = self._still_alive  # type: ignore[attr-defined]
         self.faults: Counter[str] = Counter()
@@ -88,6 +101,10 @@ class Training:
         model, budget, began = self.model, self.settings.env_steps, time.monotonic() - self.learn_s
         callback = _Watch(self)
         callback.init_callback(model)
+        if self.settings.warm_start and not self.resumed:
+            warm_start(self.request, model, self.env, self.seeds, self._alive)
+            self.learn_s = time.monotonic() - began
+            self._save()
         while model.num_timesteps < budget:
             if self._saved_at == model.num_timesteps:
                 model.restart_episodes()
@@ -112,10 +129,12 @@ class Training:
     def player(self) -> PolicyPlayer:
         """The policy as it is now."""
         greedy = self.request.evaluation.actions == "greedy"
+        sight = perception(self.request, self.env.view)
+        sight.restore(self.env.sight.state())
         return PolicyPlayer(
             self.model.policy,
             self.actions,
-            self.env.view,
+            sight,
             masked=self.masked,
             greedy=greedy,
             seed=self.request.seed,
@@ -167,7 +186,10 @@ class Training:
             "request": digest(self.request),
             "env_steps": self.model.num_timesteps,
             "updates": self.model._n_updates,
-            "unit": [self.model.counted, self.model.unit.largest],
+            "counted": self.model.counted,
+            "unit": self.model.unit.state(),
+            "sight": self.env.sight.state(),
+            "past": self.model.past.state() if self.model.past else {},
             "policy": self.model.policy.state_dict(),
             "optimizer": self.model.policy.optimizer.state_dict(),
             "torch": torch.get_rng_state(),
@@ -190,7 +212,11 @@ class Training:
         self.model.policy.optimizer.load_state_dict(state["optimizer"])
         self.model.num_timesteps = self._saved_at = state["env_steps"]
         self.model._n_updates = state["updates"]
-        self.model.counted, self.model.unit.largest = state["unit"]
+        self.model.counted = state["counted"]
+        self.model.unit.restore(state["unit"])
+        self.env.sight.restore(state["sight"])
+        if self.model.past:
+            self.model.past.restore(state["past"])
         torch.set_rng_state(state["torch"])
         if state["cuda"] and self.device.startswith("cuda"):
             torch.cuda.set_rng_state_all(state["cuda"])
@@ -218,15 +244,4 @@ class _Watch(BaseCallback):
 
 def digest(request: TrainingRequested) -> str:
     """Of what a learning depends on: a checkpoint of another digest is not continued from."""
-    return hashlib.sha256(request.model_dump_json(exclude={"plan", "reason", "workers"}).encode()).hexdigest()
-
-
-def choose_device(wanted: str, policy: str) -> str:
-    """`auto` is the GPU for pictures where there is one; small networks on vectors learn faster on the CPU than across a bus to a GPU."""
-    if wanted.startswith("cuda") and int(wanted.partition(":")[2] or 0) >= torch.cuda.device_count():
-        raise LearningFailed(
-            f"trainer.device is {wanted!r}, and torch finds {torch.cuda.device_count()} CUDA devices here; use auto or cpu", 0
-        )
-    if wanted != "auto":
-        return wanted
-    return "cuda" if policy != "MlpPolicy" and torch.cuda.is_available() else "cpu"
+    return hashlib.sha256(request.model_dump_json(exclude={"plan", "reason", "workers", "practice", "held_out"}).encode()).hexdigest()

@@ -81,6 +81,7 @@ class Endpoint:
         self.http = httpx.AsyncClient(
             timeout=httpx.Timeout(settings.timeout_s, connect=min(10.0, settings.timeout_s)),
             follow_redirects=True,
+            headers={"Accept-Encoding": "identity"},  # a compressed body of a few bytes could fill the memory
             trust_env=not is_loopback(settings.base_url),  # a proxy of the environment cannot reach this machine's loopback
             event_hooks={"response": [_watch]},
         )
@@ -200,6 +201,8 @@ class _Bounded(httpx.AsyncByteStream):
 
 async def _watch(response: httpx.Response) -> None:
     """Read a response whole, within bounds, before the SDK does, and note what the layers above would lose."""
+    if (encoding := response.headers.get("content-encoding", "identity").lower()) != "identity":
+        raise RequestFailed("server_error", f"the response is compressed ({encoding[:40]}), which was not asked for")
     if isinstance(response.stream, httpx.AsyncByteStream):
         response.stream = _Bounded(response.stream)
     body = await response.aread()
@@ -207,8 +210,13 @@ async def _watch(response: httpx.Response) -> None:
         data = json.loads(body.decode())
     except (ValueError, RecursionError) as error:
         if response.status_code < 300:
+            _note(_in_spite(body))
             raise RequestFailed("server_error", f"HTTP {response.status_code} with a body that is not JSON: {error}") from None
         return
+    _note(data)
+
+
+def _note(data: Any) -> None:
     seen = _SEEN.get()
     if seen is None or not isinstance(data, dict):
         return
@@ -217,6 +225,14 @@ async def _watch(response: httpx.Response) -> None:
         message = choice.get("message") if isinstance(choice, dict) else None
         if isinstance(message, dict) and isinstance(message.get("refusal"), str):
             seen.refusal = message["refusal"]
+
+
+def _in_spite(body: bytes) -> Any:
+    """What can be read of a body in spite of broken characters: its answer is of no use, but was paid for."""
+    try:
+        return json.loads(body.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def _list(value: Any) -> Iterable[Any]:

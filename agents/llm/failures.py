@@ -26,6 +26,7 @@ Outcome = Literal[
     "bad_request",  # the endpoint says the request itself is wrong: no such model, say
     "unusable",  # the model cannot be asked at all as configured: a provider's package is missing
     "not_recorded",  # offline, and the recording has no answer under this key
+    "over_budget",  # not asked: the prompt alone would go beyond what is left
 ]
 
 RETRIED: frozenset[Outcome] = frozenset({"rate_limited", "server_error", "unreachable", "empty"})
@@ -35,6 +36,7 @@ _CONTEXT = re.compile(
     r"context.?(length|window|size)|maximum context|too many tokens|prompt is too long|reduce the length|exceeds? the .{0,40}token", re.I
 )
 _SCHEMA = re.compile(r"response_format|json_schema|structured output|output_config|guided|grammar", re.I)
+_PICTURES = re.compile(r"image|picture|vision|multi-?modal|mmproj", re.I)
 _QUOTA = re.compile(r"insufficient_quota|exceeded your current quota|credit balance|billing", re.I)
 
 
@@ -46,10 +48,18 @@ class RequestFailed(Exception):
     retry_after_s  how long the endpoint asked us to wait, seconds
     again          whether the same request may be worth repeating
     no_schema      the endpoint does not take `response_format`
+    no_pictures    the endpoint, or the model, does not take pictures
     """
 
     def __init__(
-        self, outcome: Outcome, reason: str, *, retry_after_s: float | None = None, again: bool | None = None, no_schema: bool = False
+        self,
+        outcome: Outcome,
+        reason: str,
+        *,
+        retry_after_s: float | None = None,
+        again: bool | None = None,
+        no_schema: bool = False,
+        no_pictures: bool = False,
     ) -> None:
         super().__init__(reason)
         self.outcome: Outcome = outcome
@@ -57,6 +67,7 @@ class RequestFailed(Exception):
         self.retry_after_s = retry_after_s
         self.again = outcome in RETRIED if again is None else again
         self.no_schema = no_schema
+        self.no_pictures = no_pictures
 
 
 def failure_of(error: BaseException) -> RequestFailed:
@@ -97,10 +108,13 @@ def of_status(status: int, said: str, headers: Mapping[str, str]) -> RequestFail
         case 408 | 409:
             return RequestFailed("server_error", reason)
         case _ if status >= 500:
-            return RequestFailed("server_error", reason, retry_after_s=retry_after(headers), no_schema=bool(_SCHEMA.search(said)))
+            of_schema, of_pictures = bool(_SCHEMA.search(said)), bool(_PICTURES.search(said))
+            again = None if not of_pictures else False  # a model that cannot see will not see at the next try
+            wait = retry_after(headers)
+            return RequestFailed("server_error", reason, retry_after_s=wait, again=again, no_schema=of_schema, no_pictures=of_pictures)
     if _CONTEXT.search(said):
         return RequestFailed("context_too_long", reason)
-    return RequestFailed("bad_request", reason, no_schema=bool(_SCHEMA.search(said)))
+    return RequestFailed("bad_request", reason, no_schema=bool(_SCHEMA.search(said)), no_pictures=bool(_PICTURES.search(said)))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from rlgpt.agents.llm.failures import RequestFailed
 from rlgpt.agents.llm.reading import AnswerRejected, Malformed, read
-from rlgpt.agents.prompts import render
+from rlgpt.agents.prompts import render, tokens
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -59,6 +59,7 @@ class Demand:
     check    raises AnswerRejected where a well-formed answer cannot be right
     repairs  times a bad answer is asked for again
     redact   takes secrets out of what is logged
+    afford   says why a further prompt of so many tokens would be beyond the budget, "" if it is not
     """
 
     key: str
@@ -66,6 +67,7 @@ class Demand:
     check: Callable[[BaseModel], None] | None
     repairs: int
     redact: Callable[[str], str]
+    afford: Callable[[int], str] = lambda _tokens: ""
 
 
 async def interview(partner: Partner, question: str, pictures: Sequence[bytes], demand: Demand, replies: list[str]) -> BaseModel:
@@ -83,8 +85,12 @@ async def interview(partner: Partner, question: str, pictures: Sequence[bytes], 
             failure = RequestFailed("impossible", str(error))
         if not repairs_left or len(turn.text) > LONGEST_REPAIRED:
             break
+        again = _again(failure, demand.answer)
+        if beyond := demand.afford(sum(map(tokens, (question, *replies, again)))):
+            failure.reason += f"; not asked again: {beyond}"
+            break
         log.warning("answer_rejected", key=demand.key, outcome=failure.outcome, why=demand.redact(failure.reason))
-        turn = await partner.say(_again(failure, demand.answer))
+        turn = await partner.say(again)
     raise failure
 
 

@@ -1,8 +1,8 @@
-"""Language models: ask a question, get a typed answer or a named failure. The only module that knows AutoGen (`autogen.beta`).
+"""Language models: ask a question, get a typed answer or a named failure.
 
 Answers come from this run's transcript, from a scenario's recording, or live. Whatever the outcome, it is in the transcript, on disk,
 before it is used, and reported as a `ModelAsked`. A question that has ended, well or badly, is not asked again in the same run: a restarted
-agent goes the way it went before. AutoGen brings 60 MB and a second of start-up, so it is imported when the first live question is asked.
+agent goes the way it went before.
 """
 
 from __future__ import annotations
@@ -12,29 +12,36 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar, cast
 
 import structlog
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from rlgpt.agents.llm.failures import RequestFailed
-from rlgpt.agents.llm.interview import Demand, Tally, Turn, accept, interview
-from rlgpt.agents.llm.providers import RECORDED, is_loopback, key_of, problem_with
+from rlgpt.agents.llm.interview import Demand, Partner, Tally, accept, interview
+from rlgpt.agents.llm.prices import cost, price_of, usd
+from rlgpt.agents.llm.providers import RECORDED, key_of, problem_with
 from rlgpt.agents.llm.reading import AnswerRejected, Malformed
-from rlgpt.agents.llm.transcript import Line, Transcript, Usage, question_sha256, read_recording
+from rlgpt.agents.llm.transcript import Line, Transcript, Usage, picture_sha256, question_sha256, read_recording
+from rlgpt.agents.prompts import tokens
 from rlgpt.bus.envelope import now
 from rlgpt.bus.messages import ModelAsked
 from rlgpt.bus.task import Model
 
 if TYPE_CHECKING:
+    from rlgpt.agents.llm.conversation import Guest
     from rlgpt.agents.llm.endpoint import Backoff, Endpoint
 
 A = TypeVar("A", bound=BaseModel)
 Origin = Literal["live", "recorded", "transcript"]
+Afford = Callable[[int, float | None], str]
+"""Why a prompt of so many tokens and US dollars (None: unknown) is beyond the budget; "" if it is not."""
 
-OUTPUT_TOKENS = 16_000
-"""Limit given to providers that demand one (Anthropic)."""
+NOT_SHOWN = "(The pictures could not be shown to you: judge by the words alone.)"
+PICTURE_TOKENS = 250
+"""What a picture of ours costs, roughly: they are at most 384 pixels wide and high."""
 RAW_REPLIES, RAW_LENGTH = 4, 20_000
 """Replies kept in the transcript where they were not simply the answer, and characters of each."""
 
@@ -64,20 +71,30 @@ class Questioner:
     settings  the role's model, `Llm.of(role)`
     offline   the scenario's recorded answers, used if `settings.model` is `recorded`
     backoff   waits between repeated requests
+    guest     a user's own AutoGen agent to ask, instead of the model of `settings`
     """
 
     def __init__(
-        self, role: str, settings: Model, transcript: Transcript, offline: Path | None = None, *, backoff: Backoff | None = None
+        self,
+        role: str,
+        settings: Model,
+        transcript: Transcript,
+        offline: Path | None = None,
+        *,
+        backoff: Backoff | None = None,
+        guest: Guest | None = None,
     ) -> None:
         self.role = role
         self.settings = settings
         self.transcript = transcript
         self._offline = offline
         self._backoff = backoff
+        self._guest = guest
+        self._takes_pictures = True
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger()
         self._recording: dict[str, Line] | None = None
         self._endpoint: Endpoint | None = None
-        if key := key_of(settings):
+        for key in guest.secrets if guest else filter(None, [key_of(settings)]):
             transcript.redactor.hide(key)
 
     async def ask(
@@ -90,6 +107,7 @@ class Questioner:
         check: Callable[[A], None] | None = None,
         pictures: Sequence[bytes] = (),
         deadline_s: float | None = None,
+        afford: Afford | None = None,
     ) -> Reply[A]:
         """The answer to a question, as `answer`.
 
@@ -97,6 +115,7 @@ class Questioner:
         check       raises AnswerRejected, whose words the model is told when it is asked again
         pictures    PNG files, for models that can see
         deadline_s  for the whole question, waits and repetitions included; by default twice the time its requests may take
+        afford      asked before each prompt of a live question, which is not put if it is beyond the budget
 
         Raises QuestionFailed. Cancelled, it leaves nothing behind.
         """
@@ -107,14 +126,23 @@ class Questioner:
             self.transcript.add(line)
         if line is not None:
             return self._replay(line, sha256, answer, check)
-        demand = Demand(
-            key, answer, cast("Callable[[BaseModel], None] | None", check), self.settings.repairs, self.transcript.redactor.text
-        )
+        tally = Tally()
+        within = partial(self._within, afford, tally) if afford else lambda _tokens: ""
+        checked = cast("Callable[[BaseModel], None] | None", check)
+        demand = Demand(key, answer, checked, self.settings.repairs, self.transcript.redactor.text, within)
         asked = Line(
-            key=key, role=self.role, model=self.settings.model, outcome="", system=system, question=question, question_sha256=sha256
+            key=key,
+            role=self.role,
+            model=self.settings.model,
+            outcome="",
+            system=system,
+            question=question,
+            question_sha256=sha256,
+            pictures=tuple(map(picture_sha256, pictures)),
         )
-        line, found = await self._live(asked, demand, pictures, deadline_s)
-        self.transcript.add(line)
+        line, found = await self._live(asked, demand, tally, pictures, deadline_s)
+        if line.outcome != "over_budget":  # which is no end of the question: it was not asked
+            self.transcript.add(line)
         if found is None:
             raise self._failed(line.outcome, line.reason, self._asked(line, "live"))
         return Reply(cast("A", found), self._asked(line, "live"))
@@ -162,26 +190,36 @@ class Questioner:
 
     # ------------------------------------------------------------ live
 
-    async def _live(self, line: Line, demand: Demand, pictures: Sequence[bytes], deadline_s: float | None) -> tuple[Line, BaseModel | None]:
+    async def _live(
+        self, line: Line, demand: Demand, tally: Tally, pictures: Sequence[bytes], deadline_s: float | None
+    ) -> tuple[Line, BaseModel | None]:
         """Put the question of `line` to the model; returns the line with how it ended, and the answer if there is one."""
         asked_at, began = now(), time.monotonic()
         deadline = deadline_s or 2 * self.settings.timeout_s * (1 + self.settings.repairs)
-        tally, replies = Tally(), list[str]()
+        replies = list[str]()
         found: BaseModel | None = None
         reason = ""
         try:
-            if problem := problem_with(self.settings):
+            if problem := problem_with(self.settings) if self._guest is None else None:
                 raise problem
-            # In a thread: importing AutoGen takes seconds on a busy machine, in which this process should still be able to stop.
-            partner = _Conversation(await asyncio.to_thread(self._connected), tally, self.role, line.system, demand.answer)
+            if self._guest is None:
+                # In a thread: importing AutoGen takes seconds on a busy machine, in which this process should still be able to stop.
+                await asyncio.to_thread(self._connected)
+            schema = json.dumps(demand.answer.model_json_schema())
+            if beyond := demand.afford(sum(map(tokens, (line.system, line.question, schema))) + PICTURE_TOKENS * len(pictures)):
+                raise RequestFailed("over_budget", f"not asked: {beyond}")
             async with asyncio.timeout(deadline):
-                found = await interview(partner, line.question, pictures, demand, replies)
+                found = await self._converse(line, demand, tally, pictures, replies)
+            # What is used is what a restarted agent reads back: without secrets.
+            found = type(found).model_validate(self.transcript.redactor.data(found.model_dump(mode="json")))
             outcome = "answered" if len(replies) == 1 else "repaired"
         except TimeoutError:
             trouble = f"; last: {tally.trouble}" if tally.trouble else ""
             outcome, reason = "timeout", f"no usable answer within {deadline:g} s{trouble}"
         except RequestFailed as failure:
             outcome, reason = failure.outcome, failure.reason
+        except ValidationError:
+            found, outcome, reason = None, "impossible", "the answer holds a secret where none can stand"
         ended = {
             "outcome": outcome,
             "reason": self.transcript.redactor.text(reason),
@@ -194,14 +232,35 @@ class Questioner:
         }
         return line.model_copy(update=ended), found
 
+    async def _converse(self, line: Line, demand: Demand, tally: Tally, pictures: Sequence[bytes], replies: list[str]) -> BaseModel:
+        """The answer, with pictures as far as the model takes any. Raises RequestFailed."""
+        shown = pictures if self._takes_pictures else ()
+        try:
+            return await interview(self._partner(line, demand, tally), line.question, shown, demand, replies)
+        except RequestFailed as failure:
+            if not (shown and failure.no_pictures):
+                raise
+            self._takes_pictures = False
+            why = self.transcript.redactor.text(failure.reason)
+            self._log.warning("pictures_rejected", key=line.key, model=line.model, why=why, now="words alone")
+        return await interview(self._partner(line, demand, tally), f"{line.question}\n\n{NOT_SHOWN}", (), demand, replies)
+
+    def _partner(self, line: Line, demand: Demand, tally: Tally) -> Partner:
+        from rlgpt.agents.llm.conversation import Conversation
+
+        if self._guest is not None:
+            return self._guest.partner(tally, line.system)
+        return Conversation(self._connected(), tally, self.role, line.system, demand.answer)
+
     def _connected(self) -> Endpoint:
         """The process's one connection: AutoGen would build an SDK client for every conversation, and never close it."""
+        from rlgpt.agents.llm.conversation import client_of
         from rlgpt.agents.llm.endpoint import Backoff, Endpoint
 
         if self._endpoint is None:
             endpoint = Endpoint(self.settings, self._backoff or Backoff(), self.transcript.redactor)
             try:
-                endpoint.client = _config(self.settings, key_of(self.settings), endpoint).create()
+                endpoint.client = client_of(self.settings, key_of(self.settings), endpoint)
             except Exception as error:
                 # A provider's package that does not fit, an address that is none: whatever an SDK finds wrong when it is set up.
                 raise RequestFailed("unusable", f"provider {self.settings.provider!r} cannot be set up: {error}") from error
@@ -209,6 +268,13 @@ class Questioner:
         return self._endpoint
 
     # ------------------------------------------------------------ accounts
+
+    def _within(self, afford: Afford, tally: Tally, prompt_tokens: int) -> str:
+        """Why a further prompt is beyond the budget, with what this question has used already."""
+        price, _ = price_of(self.settings, tally.model)
+        used = tally.prompt_tokens + tally.completion_tokens
+        dollars = None if price is None else cost(price, tally.prompt_tokens + prompt_tokens, tally.completion_tokens)
+        return afford(used + prompt_tokens, dollars)
 
     def _asked(self, line: Line, origin: Origin, *, drifted: bool = False) -> ModelAsked:
         """The account of a question. From the transcript it is the original's, which a crash may have kept from being published."""
@@ -227,72 +293,6 @@ class Questioner:
 
     def _failed(self, outcome: str, reason: str, asked: ModelAsked) -> QuestionFailed:
         return QuestionFailed(asked.key, outcome, self.transcript.redactor.text(reason), asked)
-
-
-class _Conversation:
-    """A question and what follows it; AutoGen keeps the history."""
-
-    def __init__(self, endpoint: Endpoint, tally: Tally, role: str, system: str, answer: type[BaseModel]) -> None:
-        from autogen.beta import Agent
-        from autogen.beta.response import PromptedSchema, ResponseSchema
-
-        from rlgpt.agents.llm.endpoint import Requests
-
-        requests = Requests(endpoint, tally, PromptedSchema(answer))
-        self._agent: Any = Agent(role, system, config=cast("Any", requests), response_schema=ResponseSchema(answer))
-        self._reply: Any = None
-
-    async def say(self, text: str, pictures: Sequence[bytes] = ()) -> Turn:
-        from autogen.beta.events import ImageInput
-
-        from rlgpt.agents.llm.endpoint import CUT_OFF
-
-        images = [ImageInput(data=picture, media_type="image/png") for picture in pictures]
-        ask = self._agent.ask if self._reply is None else self._reply.ask
-        self._reply = await ask(text, *images)
-        return Turn(self._reply.body, self._reply.response.finish_reason in CUT_OFF)
-
-
-def _config(settings: Model, key: str | None, endpoint: Endpoint) -> Any:
-    """AutoGen's description of a model. The SDKs' own retries are off, or attempts would multiply."""
-    from autogen.beta import config
-
-    common: dict[str, Any] = {"model": settings.model}
-    if settings.temperature is not None:
-        common["temperature"] = settings.temperature
-    ours: dict[str, Any] = {"timeout": settings.timeout_s, "max_retries": 0, "http_client": endpoint.http}
-    match settings.provider:
-        case "openai":
-            # The SDK insists on a key, also where the endpoint does not ask for one.
-            return config.OpenAIConfig(**common, **ours, api_key=key or "none", base_url=settings.base_url)
-        case "anthropic":
-            return config.AnthropicConfig(**common, **ours, api_key=key, base_url=settings.base_url, max_tokens=OUTPUT_TOKENS)
-        case "gemini":
-            return config.GeminiConfig(**common, api_key=key, http_client=endpoint.http)
-        case "ollama":
-            host: dict[str, Any] = {"host": settings.base_url} if settings.base_url else {}
-            return config.OllamaConfig(**common, **host)
-
-
-def usd(settings: Model, tally: Tally) -> float | None:
-    """Price of what was used: the scenario's own, else AutoGen's table, which knows models at their makers; None if neither does.
-
-    Tokens from a provider's cache count in full, so the figure is an upper bound.
-    """
-    if settings.price is not None:
-        return (tally.prompt_tokens * settings.price.prompt + tally.completion_tokens * settings.price.completion) / 1e6
-    if tally.requests == 0:
-        return 0.0
-    if is_loopback(settings.base_url):
-        return None
-    from autogen.oai.openai_utils import OAI_PRICE1K
-
-    known = (OAI_PRICE1K[name] for name in (tally.model, settings.model) if name in OAI_PRICE1K)
-    price: Any = next(known, None)
-    if price is None:
-        return None
-    prompt, completion = price if isinstance(price, tuple | list) else (price, price)
-    return float(tally.prompt_tokens * prompt + tally.completion_tokens * completion) / 1e3
 
 
 def _bounded(text: str) -> str:

@@ -32,7 +32,8 @@ def read(text: str, answer: type[A]) -> A:
     valid: A | None = None
     for length, found in _objects(text):
         if isinstance(found, Exception):
-            best = best or (length, found)
+            if best is None or length > best[0]:
+                best = (length, found)
             continue
         try:
             valid = answer.model_validate(found)
@@ -46,7 +47,10 @@ def read(text: str, answer: type[A]) -> A:
 
 
 def _objects(text: str) -> list[tuple[int, dict[str, Any] | Malformed]]:
-    """The outermost JSON objects of `text` with their lengths; where a brace begins none, the reason with length 0."""
+    """The outermost JSON objects of `text` with their lengths; where a brace begins none, the reason with length 0.
+
+    An object that the text ends in the middle of reaches to its end: what is wrong is that, not the form of the objects inside it.
+    """
     found: list[tuple[int, dict[str, Any] | Malformed]] = []
     at = text.find("{")
     while at >= 0 and len(found) < MOST_OBJECTS:
@@ -54,7 +58,9 @@ def _objects(text: str) -> list[tuple[int, dict[str, Any] | Malformed]]:
             value, end = _DECODER.raw_decode(text, at)
             json.dumps(value, ensure_ascii=False).encode()
         except json.JSONDecodeError as error:
-            found.append((0, Malformed(f"it is not valid JSON: {error.msg} at line {error.lineno}, near {_excerpt(text, error.pos - 30)}")))
+            cut = error.msg.startswith("Unterminated string") or error.pos >= len(text.rstrip())
+            reason = f"it is not valid JSON: {error.msg.removesuffix(' at')} at line {error.lineno}, near {_excerpt(text, error.pos - 30)}"
+            found.append((len(text) - at if cut else 0, Malformed(f"{reason}; the text ends before the object does" if cut else reason)))
             end = at + 1
         except RecursionError:
             found.append((0, Malformed("it is not valid JSON: nested too deeply")))

@@ -51,6 +51,7 @@ class Line(BaseModel):
     seconds          from the question to its end
     asked_at         RFC 3339, UTC
     question_sha256  of system text, question and pictures, to notice that a question has changed since
+    pictures         sha256 of each picture shown; the pictures themselves are files of the run
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +71,7 @@ class Line(BaseModel):
     seconds: float = 0.0
     asked_at: str = ""
     question_sha256: str = ""
+    pictures: tuple[str, ...] = ()
 
 
 def question_sha256(system: str, question: str, pictures: Sequence[bytes] = ()) -> str:
@@ -77,6 +79,10 @@ def question_sha256(system: str, question: str, pictures: Sequence[bytes] = ()) 
     for picture in pictures:
         digest.update(hashlib.sha256(picture).digest())
     return digest.hexdigest()
+
+
+def picture_sha256(picture: bytes) -> str:
+    return hashlib.sha256(picture).hexdigest()
 
 
 class Transcript:

@@ -14,6 +14,7 @@ from rlgpt.agents.progress import Attempt, Inner, PlanState
 from rlgpt.bus.messages import ModelAsked, Score, TrialEpisode
 from rlgpt.runtime.html import chart, code
 from rlgpt.runtime.html.element import Markup, el, join
+from rlgpt.runtime.parts import stage_lines
 from rlgpt.runtime.report import Summary, summary_facts
 from rlgpt.runtime.text import duration, money, percent, steps
 
@@ -38,16 +39,15 @@ def outcome(summary: Summary) -> Markup:
     if state.submitted is None:
         return join(el("h1", summary.run.name), el("p", "This run had no task yet."))
     facts = summary_facts(summary)
-    best = state.plans[state.best].result if state.best is not None else None
-    score = state.finished.score if state.finished and state.finished.score else best.score if best else None
     verdict = el("span", summary.outcome, class_=f"verdict {OUTCOMES.get(summary.outcome, 'bad')}")
     rows = [el("div", el("dt", title), el("dd", words)) for title, words in facts.items() if words and title != "outcome"]
     return join(
         el("p", state.task.name, " · ", state.task.environment.id, " · ", state.task.mode, class_="crumbs"),
         el("h1", state.task.goal),
-        el("p", verdict, " ", el("strong", _headline(score)), class_="lead"),
+        el("p", verdict, " ", el("strong", _headline(state.score)), class_="lead"),
         el("p", facts["outcome"], class_="note"),
         el("dl", rows, class_="facts"),
+        _stages(state),
     )
 
 
@@ -55,6 +55,15 @@ def _headline(score: Score | None) -> str:
     if score is None:
         return "no policy"
     return f"success {percent(score)}: {score.successes} of {score.episodes} held-out episodes, actions {score.actions}"
+
+
+def _stages(state: RunState) -> Markup | None:
+    """The stages of a divided task with their goals and scores; the score above is the whole chain's."""
+    lines = stage_lines(state)
+    if not lines:
+        return None
+    tests = [el("p", el("code", stage.success), " ", stage.goal, class_="note") for stage in state.sub_tasks]
+    return join(el("h3", "Stages"), el("div", [el("div", line, test) for line, test in zip(lines, tests, strict=True)]))
 
 
 def plan(plan: PlanState, best: bool, mode: str, target: float, told: Told) -> Markup:

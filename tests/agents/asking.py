@@ -45,14 +45,28 @@ class Asker:
         return Questioner("critic", model, Transcript(self.folder, transcript), offline, backoff=Backoff(sleep=self.sleep))
 
     def ask(self, *script: Any, key: str = "plan-1/critic", question: str = QUESTION, **settings: Any) -> Reply[Answered]:
-        """Ask a server that plays `script`; `deadline_s` and `pictures` are the question's, everything else is the model's settings."""
+        """Ask a server that plays `script`; three options are the question's, the others the model's."""
         self.server.plays(*script)
-        options = {name: settings.pop(name) for name in ("deadline_s", "pictures") if name in settings}
+        options = {name: settings.pop(name) for name in ("deadline_s", "pictures", "afford") if name in settings}
         questioner = self.questioner(**settings)
 
         async def go() -> Reply[Answered]:
             try:
                 return await questioner.ask(key, SYSTEM, question, Answered, check=self.check, **options)
+            finally:
+                await questioner.close()
+
+        return asyncio.run(go())
+
+    def put(self, answer: type[Any], check: Any, *script: Any, key: str = "plan-1", **settings: Any) -> Reply[Any]:
+        """Ask a server that plays `script` for one of the loops' own answers."""
+        self.server.requests.clear()
+        self.server.plays(*script)
+        questioner = self.questioner(**settings)
+
+        async def go() -> Reply[Any]:
+            try:
+                return await questioner.ask(key, SYSTEM, QUESTION, answer, check=check)
             finally:
                 await questioner.close()
 

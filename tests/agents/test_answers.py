@@ -10,16 +10,21 @@ from pydantic import BaseModel
 from rlgpt.agents import source_check
 from rlgpt.agents.answers import (
     AnswerRejected,
+    DivisionAnswer,
+    DraftAnswer,
     PlanAnswer,
     PlanReviewAnswer,
     PpoSettings,
     SetUpAnswer,
     SkillAnswer,
+    SoloAnswer,
     TrialReviewAnswer,
+    check_division,
     check_plan,
     check_plan_review,
     check_set_up,
     check_skill,
+    check_solo,
     check_trial_review,
     with_settings,
 )
@@ -27,7 +32,10 @@ from rlgpt.agents.llm.reading import Malformed, read
 from rlgpt.bus.task import Learner
 from rlgpt.envs import expression
 
-ANSWERS: list[type[BaseModel]] = [PlanAnswer, SkillAnswer, SetUpAnswer, TrialReviewAnswer, PlanReviewAnswer]
+ANSWERS: list[type[BaseModel]] = [
+    *(PlanAnswer, SkillAnswer, SetUpAnswer, TrialReviewAnswer, PlanReviewAnswer),
+    *(DivisionAnswer, SoloAnswer, DraftAnswer),
+]
 GOOD_SOURCE = "import math\n\n\ndef climb(obs, info):\n    while obs[0] < 1:\n        obs, info = yield 1\n"
 
 
@@ -136,6 +144,57 @@ def test_expressions_a_worker_would_evaluate_pass(test):
 
 def test_the_names_promised_are_those_a_worker_knows():
     assert (*expression.NAMES, "np", "math", *expression.FUNCTIONS) == source_check.EXPRESSION_NAMES
+
+
+# ---------------------------------------------------------------- stages, and plans with their code
+
+
+def division(*stages: dict[str, Any]) -> DivisionAnswer:
+    base = {"name": "fetch", "goal": "fetch it", "success": "obs[0] > 5"}
+    return DivisionAnswer.model_validate({"rationale": "r", "sub_tasks": [{**base, **stage} for stage in stages]})
+
+
+LAST = {"name": "leave", "success": "terminated  and obs[1] > 0"}
+
+
+def test_a_division_whose_last_stage_ends_the_task_passes():
+    check_division(division({}, LAST), "terminated and obs[1] > 0")
+    check_division(division(LAST), "terminated and obs[1] > 0")
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        ([], "there are 0 stages"),
+        ([{"name": f"s{n}", "success": f"steps > {n}"} for n in range(8)] + [LAST], "there are 9 stages"),
+        ([{}, {**LAST, "name": "fetch"}], "the name `fetch` is taken"),
+        ([{}, {"name": "again", "success": "obs[0]>5"}, LAST], "has the success test of a stage before it"),
+        ([{"goal": " "}, LAST], "has no goal"),
+        ([{"success": "key"}, LAST], "uses `key`, which does not exist"),
+        ([{"name": "Fetch"}, LAST], "lower_case"),
+        ([LAST, {}], "has to be the task's own"),
+    ],
+)
+def test_an_impossible_division_is_rejected_with_words_to_act_on(stages, words):
+    with pytest.raises(AnswerRejected, match=words):
+        check_division(division(*stages), "terminated and obs[1] > 0")
+
+
+def solo(**sub_action: str) -> SoloAnswer:
+    base = {"name": "climb", "purpose": "p", "mode": "code", "success": "obs[0] > 5", "reason": "r", "source": GOOD_SOURCE}
+    return SoloAnswer.model_validate({"rationale": "r", "sub_actions": [{**base, **sub_action}]})
+
+
+def test_a_plan_with_its_code_is_checked_as_a_plan_and_as_code():
+    check_solo(solo(), "rl-gpt", ("math",))
+    check_solo(solo(mode="rl", source=""), "rl-gpt", ())
+    for changes, words in (
+        ({"source": " "}, "has mode `code` and no source"),
+        ({"source": "def other(obs, info):\n    yield 1\n"}, "the source of `climb`: .*defines no function `climb`"),
+        ({"success": ""}, "no success test"),
+    ):
+        with pytest.raises(AnswerRejected, match=words):
+            check_solo(solo(**changes), "rl-gpt", ("math",))
 
 
 # ---------------------------------------------------------------- sources

@@ -15,7 +15,7 @@ def loaded(module: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("role", ["slow", "fast", "critic"])
+@pytest.mark.parametrize("role", ["slow", "fast", "critic", "solo"])
 def test_agents_that_think_load_nothing_heavy_until_a_live_model_is_asked(role: str) -> None:
     assert loaded(f"rlgpt.agents.{role}") == set()
 
@@ -37,4 +37,4 @@ def test_autogen_is_known_to_one_module_alone() -> None:
     root = Path(__file__).parents[2]
     files = [path for folder in ("agents", "bus", "envs", "runtime") for path in (root / folder).rglob("*.py")]
     importing = [path.name for path in files if "import autogen" in path.read_text() or "from autogen" in path.read_text()]
-    assert importing == ["questioner.py"]
+    assert importing == ["conversation.py"]

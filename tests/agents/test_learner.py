@@ -7,107 +7,21 @@ import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from learning_here import CARTPOLE, SETTINGS, Killed, drawn, request, run, same_weights, skill, weights
 from local_pool import LocalPool
 
 from rlgpt.agents.learning import checkpoint, learner
-from rlgpt.agents.learning.evaluation import wilson
 from rlgpt.agents.learning.learner import learn
 from rlgpt.agents.learning.policy import load_player, read_policy
 from rlgpt.agents.learning.training import QUARANTINE
-from rlgpt.bus.messages import Skill, TrainingRequested
-from rlgpt.bus.task import Environment, Evaluation, Learner
+from rlgpt.agents.scoring import wilson
+from rlgpt.bus.task import Evaluation
 from rlgpt.envs.transitions import EpisodeEnd
 
 torch.set_num_threads(1)
-
-CARTPOLE = Environment(id="CartPole-v1", max_episode_steps=50, actions=("left", "right"))
-SETTINGS = Learner(env_steps=1500, environments=4, rollout=32, batch_size=64, epochs=2, learning_rate=1e-3, checkpoint_every=400)
-BALANCE = '''
-def balance(obs, info):
-    """Push towards where the pole falls, a few times."""
-    for _ in range(5):
-        obs, info = yield 1 if obs[2] + obs[3] > 0 else 0
-'''
-
-
-def request(**changes):
-    fields = {
-        "plan": 1,
-        "environment": CARTPOLE,
-        "success": "truncated",
-        "learner": SETTINGS,
-        "evaluation": Evaluation(episodes=8, first_seed=50),
-        "seed": 3,
-    }
-    return TrainingRequested(**{**fields, **changes})
-
-
-def skill(name="balance", source=BALANCE):
-    return Skill(name=name, source=source, max_steps=20)
-
-
-def function(source, name):
-    scope = {}
-    exec(source, scope)
-    return scope.get(name)
-
-
-@pytest.fixture
-def pools(monkeypatch):
-    """In-process pools instead of workers; the list of those that were made."""
-    made = []
-
-    def make(environment, *, environments, skills=(), gamma=1.0, record=False, **_):
-        pool = LocalPool(
-            lambda: gym.make(environment.id, max_episode_steps=environment.max_episode_steps),
-            environments,
-            skills=[function(one.source, one.name) for one in skills],
-            can_run=[function(one.source, "can_run") for one in skills],
-            gamma=gamma,
-            record=record,
-            success=lambda terminated, truncated: truncated,
-        )
-        made.append(pool)
-        return pool
-
-    class Replays:
-        def __init__(self, environment, success):
-            self.environment = environment
-
-        def __call__(self, seed, actions):
-            env = gym.make(self.environment.id, max_episode_steps=self.environment.max_episode_steps)
-            env.reset(seed=seed)
-            steps = [env.step(int(action)) for action in actions]
-            return EpisodeEnd(seed, bool(steps[-1][3]), sum(step[1] for step in steps), len(steps), bool(steps[-1][3]))
-
-        def close(self):
-            pass
-
-    monkeypatch.setattr(learner, "WorkerPool", make)
-    monkeypatch.setattr(learner, "Replays", Replays)
-    return made
-
-
-def run(folder, of=None, *, on_point=lambda point: None, stop=lambda: False, **more):
-    return learn(of or request(), folder, on_point, lambda: None, stop, **more)
-
-
-def drawn(finished):
-    """The curve without what a clock says."""
-    return [point.model_dump(exclude={"steps_per_s"}) for point in finished.curve]
-
-
-def weights(folder):
-    return read_policy((folder / "policy.pt").read_bytes())[1]
-
-
-def same_weights(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-
 
 # ---------------------------------------------------------------- on real workers
 
@@ -184,10 +98,6 @@ def test_same_seed_gives_the_same_curve_and_another_seed_another(tmp_path, pools
     assert first.score == again.score
     assert same_weights(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert drawn(first) != drawn(other)
-
-
-class Killed(Exception):
-    """Stands for kill -9: nothing after it is run by the learner."""
 
 
 @pytest.mark.parametrize("at", [1, 5, 9])

@@ -96,7 +96,7 @@ class Log:
             "fast",
         )
 
-    def train(self, plan: int = 1):
+    def train(self, plan: int = 1, seed: int = 0):
         return self.say(
             TrainingRequested(
                 plan=plan,
@@ -104,21 +104,22 @@ class Log:
                 success="terminated",
                 learner=self.task.trainer,
                 evaluation=self.task.evaluation,
-                seed=0,
+                seed=seed,
             ),
             "fast",
         )
 
-    def trained(self, rate: float | None, plan: int = 1, steps: int = 100):
-        return self.say(TrainingFinished(plan=plan, env_steps=steps, score=score(rate), policy=None), "trainer")
+    def trained(self, rate: float | None, plan: int = 1, steps: int = 100, *, seed: int = 0, episodes: int = 100, **more: object):
+        finished = {"plan": plan, "seed": seed, "env_steps": steps, "score": score(rate, episodes), "policy": None, **more}
+        return self.say(TrainingFinished.model_validate(finished), "trainer")
 
 
-def score(rate: float | None) -> Score | None:
+def score(rate: float | None, episodes: int = 100) -> Score | None:
     if rate is None:
         return None
     return Score(
-        episodes=100,
-        successes=round(100 * rate),
+        episodes=episodes,
+        successes=round(episodes * rate),
         rate=rate,
         low=0,
         high=1,

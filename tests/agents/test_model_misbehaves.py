@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import socket
 import time
 from email.utils import formatdate
+from functools import partial
 
 import pytest
 from asking import GOOD, QUESTION, SYSTEM, Answered, Asker
@@ -24,8 +26,19 @@ from model_server import (
     stops_in_the_middle,
 )
 
+from rlgpt.agents.answers import (
+    PlanAnswer,
+    PlanReviewAnswer,
+    SetUpAnswer,
+    SkillAnswer,
+    check_plan,
+    check_plan_review,
+    check_set_up,
+    check_skill,
+)
 from rlgpt.agents.llm.interview import Tally
-from rlgpt.agents.llm.questioner import QuestionFailed, usd
+from rlgpt.agents.llm.prices import usd
+from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.llm.transcript import read_folder
 from rlgpt.bus.task import Model
@@ -137,6 +150,14 @@ def test_an_answer_cut_off_at_the_output_limit_is_truncated_and_the_model_is_tol
     assert "more briefly" in asker.server.requests[1]["messages"][3]["content"]
 
 
+def test_of_an_object_cut_off_inside_the_words_are_not_about_its_parts(asker):
+    whole = json.dumps({"rationale": "so", "sub_actions": [SUB_ACTION, SUB_ACTION]}, indent=2)
+    failure = asker.fails(says(whole[: whole.rindex("purpose") + 15], finish="length"), repairs=0)
+    assert failure.outcome == "truncated"
+    assert "the text ends before the object does" in failure.reason
+    assert "Field required" not in failure.reason
+
+
 def test_output_limit_reached_while_thinking_is_truncated(asker):
     assert asker.fails(says("", finish="length")).outcome == "truncated"
     assert len(asker.server.requests) == 1
@@ -203,6 +224,101 @@ def test_invalid_utf8_is_a_server_error_that_says_so(asker):
     assert "utf-8" in failure.reason
 
 
+def test_usage_of_a_reply_with_invalid_utf8_is_counted(asker):
+    body = completion([{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "X"}}]).replace(b"X", b"\xff\xfe")
+    failure = asker.fails(sends(body), retries=0)
+    assert (failure.outcome, failure.asked.prompt_tokens) == ("server_error", USAGE["prompt_tokens"])
+
+
+def test_a_compressed_body_that_nobody_asked_for_is_not_unpacked(asker):
+    bomb = gzip.compress(b" " * 100_000_000)
+    failure = asker.fails(lambda exchange: exchange.send(200, bomb, headers={"Content-Encoding": "gzip"}), retries=0)
+    assert failure.outcome == "server_error"
+    assert "compressed (gzip)" in failure.reason
+
+
+# ---------------------------------------------------------------- right form, impossible content
+
+
+SUB_ACTION = {"name": "swing", "purpose": "gain height", "mode": "code", "success": "obs[0] > 0", "reason": "a rule"}
+PLAN = {"rationale": "first swing", "sub_actions": [SUB_ACTION]}
+SOURCE = "def swing(obs, info):\n    obs, info = yield 0\n"
+SKILL = {"explanation": "push", "source": SOURCE}
+SET_UP = {"primitives": ["push_left"], "skills": ["swing"], "shaping": "", "ppo": None, "reason": "so"}
+REVIEW = {"sub_actions": [{"name": "swing", "worked": True, "why": "seen"}], "why": "good", "advice": ""}
+CHECKS = {
+    PlanAnswer: partial(check_plan, mode="rl-gpt"),
+    SkillAnswer: partial(check_skill, name="swing", imports=("math",)),
+    SetUpAnswer: partial(check_set_up, skills=("swing",), primitives=("push_left", "coast")),
+    PlanReviewAnswer: partial(check_plan_review, names=["swing"]),
+}
+PROSE = "Push left first, then right. I would write a loop for it."
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "told"),
+    [
+        (PlanAnswer, PLAN, {**PLAN, "sub_actions": []}, "no sub-actions"),
+        (PlanAnswer, PLAN, {**PLAN, "sub_actions": [SUB_ACTION, SUB_ACTION]}, "the name `swing` is taken"),
+        (PlanAnswer, PLAN, {**PLAN, "sub_actions": [{**SUB_ACTION, "success": "obs[0] >"}]}, "success test of `swing`"),
+        (PlanAnswer, PLAN, {**PLAN, "sub_actions": [{**SUB_ACTION, "mode": "magic"}]}, "mode"),
+        (SkillAnswer, SKILL, {**SKILL, "source": PROSE}, "line 1"),
+        (SkillAnswer, SKILL, {**SKILL, "source": "x = 1\n"}, "swing"),
+        (SkillAnswer, SKILL, {**SKILL, "source": SOURCE.replace("swing", "sway")}, "swing"),
+        (SkillAnswer, SKILL, {**SKILL, "source": "def swing(obs, info):\n    return 0\n"}, "yield"),
+        (SkillAnswer, SKILL, {**SKILL, "source": "import os\n" + SOURCE}, "os"),
+        (SetUpAnswer, SET_UP, {**SET_UP, "primitives": ["push_lefft"]}, "no primitive action `push_lefft`"),
+        (SetUpAnswer, SET_UP, {**SET_UP, "skills": ["swim"]}, "no skill `swim`"),
+        (SetUpAnswer, SET_UP, {**SET_UP, "shaping": "__import__('os')"}, "shaping"),
+        (PlanReviewAnswer, REVIEW, {**REVIEW, "sub_actions": [{"name": "swim", "worked": True, "why": "x"}]}, "no sub-action `swim`"),
+    ],
+)
+def test_impossible_content_is_named_to_the_model_and_repaired_or_fails_by_name(asker, kind, good, bad, told):
+    repaired = asker.put(kind, CHECKS[kind], answers(bad), answers(good))
+    assert repaired.asked.outcome == "repaired"
+    assert told in asker.server.requests[1]["messages"][3]["content"]
+    with pytest.raises(QuestionFailed) as caught:
+        asker.put(kind, CHECKS[kind], answers(bad), key="again", repairs=1)
+    assert caught.value.outcome in {"impossible", "malformed"}
+    assert caught.value.asked.prompt_tokens == 200
+
+
+def test_code_in_a_fence_or_beside_the_object_is_still_an_answer_or_a_repair(asker):
+    fenced = {**SKILL, "source": f"```python\n{SOURCE}```"}
+    assert asker.put(SkillAnswer, CHECKS[SkillAnswer], answers(fenced)).answer.source.strip() == SOURCE.strip()
+    beside = f"Here is the code:\n```python\n{SOURCE}```\nIt pushes."
+    reply = asker.put(SkillAnswer, CHECKS[SkillAnswer], says(beside), answers(SKILL), key="beside")
+    assert reply.asked.outcome == "repaired"
+
+
+@pytest.mark.parametrize("repeated", ["again ", '{"verdict": "accept"', '{"verdict": ', "\n", "[", '"why": "so", '])
+def test_endless_repetition_of_anything_ends_in_a_name_and_soon(asker, repeated):
+    failure = asker.fails(says(repeated * (30_000 // len(repeated)), finish="length"), repairs=1)
+    assert failure.outcome in {"truncated", "empty"}
+    assert len(asker.server.requests) <= 2
+    assert failure.asked.completion_tokens == 10 * len(asker.server.requests)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome"),
+    [
+        (says('{"verdict": "acc', finish="length"), "truncated"),
+        (says("", finish="length"), "truncated"),
+        (says(None, refusal="no"), "refused"),
+        (says('{"verdict"', finish="content_filter"), "refused"),
+        (says("la " * 350_000), "too_long"),
+        (says("never"), "malformed"),
+        (says(None), "empty"),
+    ],
+)
+def test_whatever_failed_is_paid_for_and_counted_in_tokens_and_money(asker, behaviour, outcome):
+    failure = asker.fails(behaviour, repairs=0, price={"prompt": 1, "completion": 1})
+    assert (failure.outcome, failure.asked.prompt_tokens, failure.asked.completion_tokens) == (outcome, 100, 10)
+    assert failure.asked.usd == pytest.approx(110 / 1e6)
+    [line] = read_folder(asker.folder)
+    assert (line.usage.prompt_tokens, line.usage.completion_tokens, line.usage.requests) == (100, 10, 1)
+
+
 # ---------------------------------------------------------------- bad endpoints
 
 
@@ -216,6 +332,17 @@ def test_a_rate_limit_is_waited_out_as_long_as_the_endpoint_asks(asker):
 def test_a_rate_limit_with_a_date_is_understood(asker):
     asker.ask(fails(429, "slow down", headers={"Retry-After": formatdate(time.time() + 30, usegmt=True)}), answers(GOOD))
     assert 25 < asker.waits[0] <= 30
+
+
+def test_an_overloaded_server_is_given_the_time_it_asks_for(asker):
+    asker.ask(fails(503, "overloaded", headers={"Retry-After": "9"}), answers(GOOD))
+    assert asker.waits == [9]
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "1e999", "", "nan", "Sun, 99 Nov 2026"])
+def test_a_wait_that_says_nothing_is_ours_to_choose(asker, value):
+    asker.ask(fails(429, "slow down", headers={"Retry-After": value}), answers(GOOD))
+    assert 0.5 <= asker.waits[0] <= 1.5
 
 
 def test_a_wait_that_nobody_would_wait_for_is_a_failure_at_once(asker):

@@ -86,6 +86,60 @@ def test_critic_that_ignores_durations_is_measurably_wrong(monkeypatch):
     assert np.abs(values - EXACT).max() > 0.2
 
 
+class Wages(gym.Env):
+    """One state; action 0 pays 1 at once, action 1 is a step of work that pays 3 when it is the fourth in a row. It never ends.
+
+    With gamma 0.9, taking 0 for ever is worth 1 / (1 - 0.9) = 10, working for ever 0.9**3 * 3 / (1 - 0.9**4) = 6.4; who takes each choice
+    for one step of time believes the work to be worth 0.9**3 * 3 / (1 - 0.9) = 21.9.
+    """
+
+    observation_space = spaces.Box(0, 1, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.worked = self.taken = 0
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        self.worked, self.taken = self.worked + 1 if action == 1 else 0, self.taken + 1
+        paid = 1.0 if action == 0 else 3.0 if self.worked == 4 else 0.0
+        self.worked %= 4
+        return np.ones(1, np.float32), paid, False, self.taken >= 200, {}
+
+
+def work(obs, info):
+    for _ in range(4):
+        _obs, _info = yield 1
+
+
+def share_of_work_and_value(steps):
+    """Of a policy over "take" and "work", learned with the exact values above in reach."""
+    pool = LocalPool(Wages, 4, skills=[work], gamma=GAMMA)
+    view, actions = ObservationView(pool.observation_space), SkillActions.of(pool.action_space, ["work"], ["0"])
+    env = SkillVecEnv(pool, actions, view, EpisodeSeeds(0, range(0)), environments=4, skills=1)
+    settings = Learner(rollout=32, batch_size=64, gamma=GAMMA, hidden=(16,), learning_rate=5e-3)
+    model = make_ppo(env, settings, masked=False, seed=0, device="cpu")
+    model.learn(steps)
+    seen = torch.ones(1, 1)
+    with torch.no_grad():
+        share = float(model.policy.get_distribution(seen).distribution.probs[0, 1])
+        return share, float(model.policy.predict_values(seen)) * model.counted
+
+
+def test_choice_between_a_skill_and_an_action_is_the_exact_one_of_the_semi_markov_process():
+    share, value = share_of_work_and_value(8_000)
+    assert share < 0.05
+    assert value == pytest.approx(10.0, abs=0.8)
+
+
+def test_learner_that_ignores_durations_chooses_wrongly(monkeypatch):
+    right = ppo.smdp_gae
+    monkeypatch.setattr(ppo, "smdp_gae", lambda reward, duration, **more: right(reward, np.ones_like(duration), **more))
+    share, _ = share_of_work_and_value(8_000)
+    assert share > 0.95
+
+
 def test_timesteps_are_environment_steps_and_none_counts_twice():
     pool = corridor()
     model = learner(pool)

@@ -23,15 +23,17 @@ from rlgpt.bus.messages import (
     SkillSettled,
     SkillTried,
     SubAction,
+    TaskDivided,
     TaskSubmitted,
     TrainingFinished,
     TrainingRequested,
     TrialEpisode,
 )
-from rlgpt.bus.task import Learner, Mode, Task
+from rlgpt.bus.task import Artifact, Learner, Mode, Task
 
 SOURCE = "def climb(obs, info):\n    for _ in range(20):\n        obs, info = yield 1\n"
 SKILL = Skill(name="climb", source=SOURCE, max_steps=77)
+STARTS = Artifact(uri="file:///x", sha256="0" * 64, media_type="x")
 CARD = "# Environment `Ladder-v0`\n" + "x" * 2500
 
 
@@ -81,7 +83,7 @@ class Run:
     def settled(self) -> None:
         self.tell(SkillSettled(plan=1, name="climb", accepted=True, attempts=2, reason="success test and review agree", skill=SKILL))
 
-    def learned(self) -> TrainingFinished:
+    def learned(self, **more: object) -> TrainingFinished:
         task = self.task
         self.tell(
             TrainingRequested(
@@ -96,7 +98,7 @@ class Run:
         )  # fmt: skip
         finished = TrainingFinished(
             plan=1, env_steps=29000, score=score, policy=None, curve=curve, samples=(episode(9, success=False),), learn_s=12.5
-        )
+        ).model_copy(update=more)
         self.tell(finished)
         return finished
 
@@ -129,7 +131,22 @@ def questions() -> dict[str, str]:
         "set_up": render("set_up", **fields.set_up_fields(run.state, plan)),
         "trial_review": render("trial_review", **fields.trial_fields(run.state, trial)),
         "plan_review": render("plan_review", **fields.plan_review_fields(run.state, finished)),
+        "divide": render("divide", **fields.divide_fields(run.state)),
+        "solo": render("solo", **fields.solo_fields(run.state, 2)),
     }
+
+
+def staged_run() -> Run:
+    """A run of two stages, in the second one, which has a plan."""
+    stages = [{"name": "fetch", "goal": "Fetch the ladder.", "success": "obs[1] > 0"}]
+    stages.append({"name": "go_up", "goal": "Go up.", "success": "obs[0] > 9"})
+    run = Run(stages=stages, loops={"plans": 3, "skill_steps": 77}, evaluation={"target": 0.3})
+    rl = SubAction(name="carry", purpose="Carry it.", mode="rl")
+    run.tell(TaskDivided(sub_tasks=run.task.stages), PlanProposed(plan=1, stage=1, sub_actions=(rl,)))
+    run.learned(reached=STARTS, held_out=STARTS)
+    run.tell(PlanReviewed(plan=1, why="good"))
+    run.tell(PlanProposed(plan=2, stage=2, sub_actions=(SubAction(name="climb", purpose="Climb.", mode="code", success="obs[0] > 5"),)))
+    return run
 
 
 # ---------------------------------------------------------------- rendering
@@ -241,6 +258,37 @@ def test_the_set_up_names_what_can_be_chosen():
 def test_the_plan_review_shows_curve_usage_and_samples():
     text = questions()["plan_review"]
     for words in ("success rate 60%", "climb 70%", "29,000 steps", "Seed 9: FAILED", "Shaping: `obs[0]`"):
+        assert words in text
+
+
+def test_every_question_of_a_stage_says_which_it_is_where_it_begins_and_its_own_test():
+    run = staged_run()
+    plan = run.state.plans[2]
+    skill = render("skill", **fields.skill_fields(run.state, plan, plan.inner["climb"]))
+    for text in (render("plan", **fields.plan_fields(run.state, 3)), skill, render("set_up", **fields.set_up_fields(run.state, plan))):
+        assert "This is stage 2 of 2 of a longer task: Reach the roof." in text
+        assert "1. `fetch` (done): Fetch the ladder." in text
+        assert "Its episodes begin where `fetch` succeeded." in text
+        assert "test holds: `obs[0] > 9`" in text
+        assert "Go up." in text.partition("# The stage")[0]
+
+
+def test_a_stage_is_told_of_its_own_plans_alone_and_how_many_it_may_have():
+    text = render("plan", **fields.plan_fields(staged_run().state, 3))
+    assert "Carry it." not in text
+    assert "### Plan 2" in text
+    assert "Plan number 3 of at most 4" in text
+
+
+def test_the_planner_of_stages_is_told_the_tasks_own_test_and_how_many_plans_a_stage_has():
+    text = questions()["divide"]
+    for words in ("up to 3 plans", "word for word: `obs[0] > 9`", "at most 8 stages"):
+        assert words in text
+
+
+def test_one_agent_is_asked_for_plan_and_code_at_once():
+    text = questions()["solo"]
+    for words in ("the programmer is you", "The fewest sub-actions", "must `yield`", "`source` (for `code`"):
         assert words in text
 
 

@@ -51,6 +51,15 @@ def test_a_model_that_says_the_key_does_not_get_it_into_the_transcript_or_the_lo
     assert KEY not in (tmp_path / "recorded.jsonl").read_text()
 
 
+def test_a_model_that_says_the_key_does_not_get_it_into_the_messages_that_its_answer_becomes(asker, planted):
+    said = {"verdict": KEY, "why": f"because {KEY}"}
+    live = asker.ask(answers(said), **planted)
+    again = asker.ask(answers(said), **planted)
+    assert live.answer == again.answer
+    assert (live.answer.verdict, live.answer.why) == (MARK, f"because {MARK}")
+    assert again.asked.origin == "transcript"
+
+
 def test_a_key_in_the_question_is_not_written(asker, planted):
     asker.ask(answers(GOOD), question=f"Is {KEY} a good key?", **planted)
     assert KEY not in everything_written(asker, [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -35,6 +35,17 @@ class Corridor(gymnasium.Env):
         return np.array([self.at, self.t], np.float32)
 
 
+class Saved(Corridor):
+    """The same; its state can be saved and restored."""
+
+    def snapshot(self) -> bytes:
+        return bytes([self.at + 100, self.t])
+
+    def restore(self, snapshot: bytes):
+        self.at, self.t = snapshot[0] - 100, snapshot[1]
+        return self._obs(), {"at": self.at}
+
+
 class Structured(Corridor):
     """The same, its observation a Dict with a picture, a Tuple, and a text that no learner can take."""
 
@@ -58,6 +69,23 @@ class Pictures(Corridor):
 
     def _obs(self):
         return np.full((64, 64, 3), self.t % 256, np.uint8)
+
+
+class Drawn(Corridor):
+    """Draws a line of light where it is, 900 pixels wide."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None, broken: bool = False) -> None:
+        super().__init__()
+        self.render_mode, self.broken = render_mode, broken
+
+    def render(self):
+        if self.broken:
+            raise RuntimeError("no screen")
+        frame = np.zeros((300, 900, 3), np.uint8)
+        frame[:, 100 * max(0, self.at) : 100 * max(0, self.at) + 100] = 255
+        return frame
 
 
 class Lucky(Corridor):
@@ -118,5 +146,5 @@ class Crooked(Corridor):
         return np.array([self.at, self.t], np.float64)
 
 
-for entry in (Hungry, Crooked, Corridor, Structured, Pictures, Lucky, Odd, Vector, Speech):
+for entry in (Saved, Hungry, Crooked, Corridor, Structured, Pictures, Drawn, Lucky, Odd, Vector, Speech):
     gymnasium.register(f"{entry.__name__}-v0", entry, max_episode_steps=50)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,10 +24,11 @@ PLAN_REVIEW = {
 
 
 class Endpoint:
-    """url: for `llm.base_url`. asked: the kind of every question, in order."""
+    """url: for `llm.base_url`. asked: the kind of every question, in order. requests: the questions themselves."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.requests: list[dict] = []
         self.url = ""
 
     def answer(self, request: dict) -> dict:
@@ -35,6 +36,7 @@ class Endpoint:
         kinds = {"rationale": "plan", "source": "skill", "verdict": "trial_review", "primitives": "set_up", "advice": "plan_review"}
         kind = next(kind for field, kind in kinds.items() if field in fields)
         self.asked.append(kind)
+        self.requests.append(request)
         first = self.asked.count(kind) == 1
         return {
             "plan": PLAN,
@@ -51,14 +53,25 @@ class Endpoint:
 def endpoint() -> Iterator[Endpoint]:
     model = Endpoint()
 
+    def reply(request: dict, _key: str) -> str:
+        return json.dumps(model.answer(request))
+
+    with _serving(reply, "hand") as model.url:
+        yield model
+
+
+@contextmanager
+def _serving(reply: Callable[[dict, str], str], name: str) -> Iterator[str]:
+    """An endpoint that says what `reply` makes of a request and its Authorization, as the model `name`; yields its address."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            message = {"role": "assistant", "content": json.dumps(model.answer(request))}
+            message = {"role": "assistant", "content": reply(request, self.headers.get("Authorization", ""))}
             usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
             choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-            reply = {"id": "c", "object": "chat.completion", "created": 1, "model": "hand", "choices": choices, "usage": usage}
-            body = json.dumps(reply).encode()
+            said = {"id": "c", "object": "chat.completion", "created": 1, "model": name, "choices": choices, "usage": usage}
+            body = json.dumps(said).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
@@ -69,10 +82,42 @@ def endpoint() -> Iterator[Endpoint]:
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    model.url = f"http://127.0.0.1:{server.server_port}/v1"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield model
+        yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()
         server.server_close()
+
+
+class Reviewer:
+    """An endpoint that only reviews: prose at first, then a bad verdict, from the second question on good ones.
+
+    requests, keys: what it was sent.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.requests: list[dict] = []
+        self.keys: list[str] = []
+
+    def answer(self, request: dict, key: str) -> str:
+        self.requests.append(request)
+        self.keys.append(key)
+        if len(self.requests) == 1:
+            return "It stops too early, I would say."
+        question = json.dumps(request["messages"])
+        if "Review plan number" in question:
+            names = ("reach_flag",)
+            review = {"sub_actions": [{"name": name, "worked": True, "why": "seen"} for name in names], "why": "good", "advice": "go on"}
+        else:
+            first = "attempt 1 of" in question
+            review = {"verdict": "revise" if first else "accept", "why": "seen", "change": "do it better" if first else ""}
+        return f"Here it is:\n```json\n{json.dumps(review)}\n```"
+
+
+@contextmanager
+def reviewer() -> Iterator[Reviewer]:
+    model = Reviewer()
+    with _serving(model.answer, "their-model") as model.url:
+        yield model

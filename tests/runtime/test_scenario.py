@@ -85,7 +85,7 @@ def test_model_of_one_role_is_checked_with_the_common_settings():
 def test_mistakes_in_the_models_of_roles_are_told_where_they_stand():
     text = GOOD + "llm:\n  roles:\n    slwo: {model: y}\n    fast: {temprature: 1, timeout_s: -1}\n"
     assert complaints(text) == [
-        "s.yaml:8:5: llm.roles.slwo: expected slow, fast or critic; did you mean 'slow'?",
+        "s.yaml:8:5: llm.roles.slwo: expected slow, fast, critic or solo; did you mean 'slow'?",
         "s.yaml:9:12: llm.roles.fast.temprature: unknown setting (here: 1); did you mean 'temperature'?",
         "s.yaml:9:38: llm.roles.fast.timeout_s: expected greater than 0 (here: -1)",
     ]

@@ -1,0 +1,110 @@
+"""Pictures of episodes: a clean worker repeats their actions and draws. It never holds model-written code, and what it sends is checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rlgpt.bus.task import Environment
+from rlgpt.envs.errors import EnvironmentUnavailable, WorkerDied
+from rlgpt.envs.frames import EDGE
+from rlgpt.envs.handle import plain
+from rlgpt.envs.layout import Shape
+from rlgpt.envs.limits import Limits
+from rlgpt.envs.png import png
+from rlgpt.envs.space import leaves
+from rlgpt.envs.zygote import Zygote, work_for
+
+FILM_S = 120.0
+
+
+class CannotDraw(Exception):
+    """There are no pictures of this environment, or of this episode; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What was to be seen after environment step `step` (0: before the first), as a PNG file."""
+
+    step: int
+    file: bytes
+
+
+class Camera:
+    """Draws episodes of one environment, which stays imported; each film is made in a fresh worker. Raises CannotDraw."""
+
+    def __init__(self, environment: Environment, limits: Limits | None = None) -> None:
+        if not environment.deterministic:
+            raise CannotDraw("the environment is not deterministic, so an episode cannot be repeated to be drawn")
+        if environment.host is not None:
+            raise CannotDraw("the environment is hosted, and its host does not draw")
+        drawn = environment.model_copy(update={"kwargs": {**environment.kwargs, "render_mode": "rgb_array"}})
+        try:
+            self._zygote = _zygote(drawn, environment, limits)
+        except (EnvironmentUnavailable, WorkerDied) as error:
+            raise CannotDraw(plain(str(error), 1000)) from None
+
+    def film(self, seed: int, actions: npt.NDArray[Any], most: int) -> list[Frame]:
+        """At most `most` frames of the episode of `seed` with these actions ([steps, ...]): see `chosen_steps`. Raises CannotDraw."""
+        description = self._zygote.description
+        leaf = leaves(description.action_space)[0]
+        array = np.ascontiguousarray(actions, leaf.dtype).reshape(-1, *leaf.shape)
+        steps = chosen_steps(len(array), most)
+        try:
+            shape = Shape(description.observation_space, description.action_space, 1, 0, 0)
+            worker = self._zygote.fork(shape, work_for([], "", until_success=False))
+            try:
+                answer = worker.ask({"film": int(seed), "actions": array.tobytes(), "steps": steps}, FILM_S)
+            finally:
+                worker.kill()
+        except WorkerDied as error:
+            raise CannotDraw(plain(str(error), 1000)) from None
+        if answer.get("error"):
+            raise CannotDraw(plain(answer["error"], 1000))
+        return _checked(answer.get("frames"), steps)
+
+    def close(self) -> None:
+        """End the processes."""
+        self._zygote.close()
+
+    def __enter__(self) -> Camera:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def chosen_steps(total: int, most: int) -> list[int]:
+    """The last step alone, or the first state (0), the last step, and evenly chosen ones between, at most `most` in all."""
+    if most < 2:
+        return [total][:most]
+    return sorted({round(total * i / (most - 1)) for i in range(most)})
+
+
+def _zygote(drawn: Environment, plain_one: Environment, limits: Limits | None) -> Zygote:
+    """With a render mode; or without, where the environment takes none, but its observations may be pictures."""
+    try:
+        return Zygote(drawn, limits=limits, drawn=True)
+    except EnvironmentUnavailable as unavailable:
+        try:
+            return Zygote(plain_one, limits=limits, drawn=True)
+        except EnvironmentUnavailable:
+            raise unavailable from None
+
+
+def _checked(frames: object, steps: list[int]) -> list[Frame]:
+    """The frames of a worker's answer, which is believed in nothing. Raises CannotDraw."""
+    if not isinstance(frames, list) or len(frames) != len(steps):
+        raise CannotDraw("the worker did not draw what it was asked for")
+    found = []
+    for step, frame in zip(steps, frames, strict=True):
+        said: dict[str, Any] = frame if isinstance(frame, dict) else {}
+        rgb, *sides = (said.get(name) for name in ("rgb", "height", "width"))
+        height, width = (side if type(side) is int and 0 < side <= EDGE else 0 for side in sides)
+        if not isinstance(rgb, bytes) or not height or not width or len(rgb) != 3 * height * width:
+            raise CannotDraw(f"what the worker drew of step {step} is no picture of at most {EDGE} x {EDGE} pixels")
+        found.append(Frame(step, png(height, width, rgb)))
+    return found

@@ -1,0 +1,114 @@
+"""Playing an environment until an expression holds, and keeping where it was as start states."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.task import Environment
+from rlgpt.envs.pool import Call, Choice, EpisodeEnd, Primitive, Replayer, WorkerPool
+from rlgpt.envs.starts import StartState, read
+
+Player = Callable[[Any, Any, Any], tuple[Sequence[Choice], Any]]
+"""(observations, runnable skills, where an episode begins) -> (choices, what each is)."""
+WIDTH = 8
+EPISODE_STEPS = 100_000
+
+
+@dataclass(frozen=True)
+class Found:
+    """states  of the episodes in which the expression held, in the order of their seeds; episodes and steps that were played."""
+
+    states: list[StartState]
+    episodes: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Plays:
+    """Who plays: skills of the pool, and a player made for that pool."""
+
+    skills: Sequence[Skill]
+    player: Callable[[WorkerPool], Player]
+
+
+def random_play(seed: int) -> Plays:
+    """Random primitive actions."""
+
+    def make(pool: WorkerPool) -> Player:
+        pool.action_space.seed(seed)
+        return lambda *_: ([Primitive(_plain(pool.action_space.sample())) for _ in range(pool.environments)], None)
+
+    return Plays((), make)
+
+
+def skill_play(skill: Skill) -> Plays:
+    """One skill, called again and again."""
+    return Plays((skill,), lambda pool: lambda *_: ([Call(0)] * pool.environments, None))
+
+
+def policy_play(request: TrainingRequested, weights: Any) -> Plays:
+    """A run's policy, or its controller where there are no weights."""
+    if weights is None:
+        names = [skill.name for skill in request.skills]
+        return skill_play(request.skills[names.index(request.controller)]) if request.controller else random_play(request.seed)
+
+    def make(pool: WorkerPool) -> Player:
+        from rlgpt.agents.learning.policy import load_player
+
+        return load_player(request, weights, pool)
+
+    return Plays(tuple(request.skills), make)
+
+
+def collect(environment: Environment, where: str, plays: Plays, seeds: Sequence[int], *, snapshots: bool = False) -> Found:
+    """Play one episode of every seed up to the first step after which `where` holds, and keep that state, unless it is the episode's end.
+
+    snapshots  keep the environment's own snapshots instead of seed and actions
+    Raises as `WorkerPool`, and StartsInvalid where snapshots cannot be had.
+    """
+    # A state in which the episode is over cannot be begun in.
+    test = f"({where}) and not terminated and not truncated"
+    until = environment.model_copy(update={"until_success": True})
+    ends: dict[int, EpisodeEnd] = {}
+    with WorkerPool(until, success=test, environments=min(WIDTH, len(seeds)), skills=plays.skills, record=True) as pool:
+        for end in _episodes(pool, plays.player(pool), list(seeds)):
+            ends[end.seed] = end
+    held = [ends[seed] for seed in seeds if ends[seed].success and ends[seed].actions is not None]
+    steps = sum(end.steps for end in ends.values())
+    return Found(_states(environment, where, held, snapshots), len(ends), steps)
+
+
+def _episodes(pool: WorkerPool, player: Player, seeds: list[int]) -> Iterator[EpisodeEnd]:
+    """The first episode of every seed."""
+    width, due = pool.environments, set(seeds)
+    waiting = seeds[width:]
+    now, fresh = pool.reset(seeds[:width]), np.ones(width, bool)
+    while due:
+        choices, _ = player(now.obs, now.runnable, fresh)
+        offered = [waiting[i % len(waiting)] if waiting else seeds[0] for i in range(width)]
+        now = pool.step(choices, offered)
+        fresh = now.terminated | now.truncated
+        waiting = [seed for seed in waiting if seed not in {offered[i] for i in np.flatnonzero(fresh)}]
+        for end in now.ended:
+            if end is not None and end.seed in due:
+                due.discard(end.seed)
+                yield end
+
+
+def _states(environment: Environment, where: str, held: Sequence[EpisodeEnd], snapshots: bool) -> list[StartState]:
+    starts = environment.starts
+    bases = read(starts.uri, starts.sha256) if starts else []
+    if not snapshots:
+        begun = [bases[end.seed % len(bases)] if bases else StartState(end.seed) for end in held]
+        return [state.after(end.actions) for state, end in zip(begun, held, strict=True) if end.actions is not None]
+    with Replayer(environment.model_copy(update={"until_success": False}), where) as replayer:
+        return [StartState(end.seed, snapshot=replayer.snapshot(end.seed, end.actions)) for end in held if end.actions is not None]
+
+
+def _plain(action: Any) -> Any:
+    return int(action) if isinstance(action, (int, np.integer)) else action

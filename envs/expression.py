@@ -7,6 +7,7 @@ truncated, steps (since the start), episode_return, np, math, and abs min max an
 from __future__ import annotations
 
 import ast
+import builtins
 import math
 from types import CodeType
 from typing import Any
@@ -17,8 +18,17 @@ from rlgpt.envs.errors import SkillInvalid
 
 NAMES = ("obs", "info", "start", "previous", "action", "reward", "terminated", "truncated", "steps", "episode_return")
 FUNCTIONS: dict[str, Any] = {f.__name__: f for f in (abs, min, max, any, all, len, sum, round, float, int, bool)}
-_GLOBALS: dict[str, Any] = {"__builtins__": {}, "np": np, "math": math, **FUNCTIONS}
 MAX_LENGTH = 2000
+
+
+def _import(name: str, *rest: Any) -> Any:
+    """numpy's methods (`any`, `sum`, ...) fetch their Python parts at first use, by the import of whoever calls them."""
+    if name.partition(".")[0] != "numpy":
+        raise ImportError(f"an expression may import nothing, not {name!r}")
+    return builtins.__import__(name, *rest)
+
+
+_GLOBALS: dict[str, Any] = {"__builtins__": {"__import__": _import}, "np": np, "math": math, **FUNCTIONS}
 
 
 class ExpressionFailed(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,8 @@ from rlgpt.envs.space import leaves
 from rlgpt.envs.zygote import Zygote, work_for
 
 FILM_S = 120.0
+PART = 8  # frames of one answer: as many of the largest as it holds
+WORDS = 300
 
 
 class CannotDraw(Exception):
@@ -27,10 +30,18 @@ class CannotDraw(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """What was to be seen after environment step `step` (0: before the first), as a PNG file."""
+    """What was to be seen after environment step `step` (0: before the first): [height, width, 3] bytes, and the state in words."""
 
     step: int
-    file: bytes
+    height: int
+    width: int
+    rgb: bytes
+    words: str
+
+    @property
+    def file(self) -> bytes:
+        """As a PNG file."""
+        return png(self.height, self.width, self.rgb)
 
 
 class Camera:
@@ -49,22 +60,30 @@ class Camera:
 
     def film(self, seed: int, actions: npt.NDArray[Any], most: int) -> list[Frame]:
         """At most `most` frames of the episode of `seed` with these actions ([steps, ...]): see `chosen_steps`. Raises CannotDraw."""
+        return self.draw(seed, actions, chosen_steps(len(actions), most))
+
+    def draw(self, seed: int, actions: npt.NDArray[Any], steps: Sequence[int]) -> list[Frame]:
+        """Frames after the environment steps `steps`, ascending, of the episode of `seed` with these actions. Raises CannotDraw."""
         description = self._zygote.description
         leaf = leaves(description.action_space)[0]
         array = np.ascontiguousarray(actions, leaf.dtype).reshape(-1, *leaf.shape)
-        steps = chosen_steps(len(array), most)
+        parts = [list(steps[i : i + PART]) for i in range(0, len(steps), PART)]
+        frames = list[Frame]()
         try:
             shape = Shape(description.observation_space, description.action_space, 1, 0, 0)
             worker = self._zygote.fork(shape, work_for([], "", until_success=False))
             try:
-                answer = worker.ask({"film": int(seed), "actions": array.tobytes(), "steps": steps}, FILM_S)
+                question: dict[str, Any] = {"film": int(seed), "actions": array.tobytes()}
+                for number, part in enumerate(parts):
+                    answer = worker.ask({"go_on": part} if number else {**question, "steps": part}, FILM_S)
+                    if answer.get("error"):
+                        raise CannotDraw(plain(answer["error"], 1000))
+                    frames += _checked(answer.get("frames"), part)
             finally:
                 worker.kill()
         except WorkerDied as error:
             raise CannotDraw(plain(str(error), 1000)) from None
-        if answer.get("error"):
-            raise CannotDraw(plain(answer["error"], 1000))
-        return _checked(answer.get("frames"), steps)
+        return frames
 
     def close(self) -> None:
         """End the processes."""
@@ -106,5 +125,5 @@ def _checked(frames: object, steps: list[int]) -> list[Frame]:
         height, width = (side if type(side) is int and 0 < side <= EDGE else 0 for side in sides)
         if not isinstance(rgb, bytes) or not height or not width or len(rgb) != 3 * height * width:
             raise CannotDraw(f"what the worker drew of step {step} is no picture of at most {EDGE} x {EDGE} pixels")
-        found.append(Frame(step, png(height, width, rgb)))
+        found.append(Frame(step, height, width, rgb, plain(frame.get("words"), WORDS)))
     return found

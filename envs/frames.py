@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,31 +45,49 @@ def bounded(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(blocks.mean(axis=(1, 3)).round().astype(np.uint8))
 
 
-def film(episode: Episode, reader: ActionReader, seed: int, actions: Sequence[Any], steps: Sequence[int]) -> dict[str, Any]:
-    """Repeat an episode, and draw it after the environment steps `steps` (0: before the first).
+class Film:
+    """An episode that is repeated and drawn, a part at a time.
 
-    -> error: why it could not be repeated to its end, in words; frames: one map a frame, of step, height, width, rgb (bytes)
+    describe  the present state in words, for a line under the frame
     """
-    frames: list[dict[str, Any]] = []
 
-    def look() -> None:
-        if episode.steps in steps:
-            frame = draw(episode.env, episode.obs)
-            frames.append({"step": episode.steps, "height": frame.shape[0], "width": frame.shape[1], "rgb": frame.tobytes()})
+    def __init__(self, episode: Episode, reader: ActionReader, seed: int, actions: Sequence[Any], describe: Callable[[], str]) -> None:
+        self._episode, self._reader, self._seed, self._actions, self._describe = episode, reader, seed, actions, describe
+        self._begun, self._next = False, 0
 
-    try:
-        episode.reset(seed)
-        look()
-        for i, value in enumerate(actions):
-            if episode.over:
-                return {"error": f"the episode was over after {i} of {len(actions)} actions", "frames": frames}
-            fault = episode.primitive(reader(value)).fault
+    def draw(self, steps: Sequence[int]) -> dict[str, Any]:
+        """Go on until the last of the environment steps `steps`, ascending (0: before the first), and draw after each of them.
+
+        -> error: why it could not be repeated so far, in words; frames: one map a frame, of step, height, width, rgb (bytes), words
+        """
+        frames: list[dict[str, Any]] = []
+        try:
+            if not self._begun:
+                self._episode.reset(self._seed)
+                self._begun = True
+            for step in steps:
+                error = self._go_on(step)
+                if error:
+                    return {"error": error, "frames": frames}
+                frames.append(self._frame(step))
+        except (ActionInvalid, EnvironmentUnavailable) as failure:
+            return {"error": str(failure), "frames": frames}
+        return {"error": "", "frames": frames}
+
+    def _go_on(self, step: int) -> str:
+        """Repeat actions until `step` of them were taken; why that is not possible, or nothing."""
+        while self._next < step:
+            if self._episode.over:
+                return f"the episode was over after {self._next} of {len(self._actions)} actions"
+            fault = self._episode.primitive(self._reader(self._actions[self._next])).fault
             if fault:
-                return {"error": fault, "frames": frames}
-            look()
-    except (ActionInvalid, EnvironmentUnavailable) as error:
-        return {"error": str(error), "frames": frames}
-    return {"error": "", "frames": frames}
+                return fault
+            self._next += 1
+        return ""
+
+    def _frame(self, step: int) -> dict[str, Any]:
+        frame = draw(self._episode.env, self._episode.obs)
+        return {"step": step, "height": frame.shape[0], "width": frame.shape[1], "rgb": frame.tobytes(), "words": self._describe()}
 
 
 def _is_picture(array: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from rlgpt.envs.actions import Action, ActionInvalid, ActionReader
 from rlgpt.envs.episode import CallTimer, Decision, Episode, Rules
 from rlgpt.envs.expression import Expression
-from rlgpt.envs.frames import film
+from rlgpt.envs.frames import Film
 from rlgpt.envs.layout import (
     ANSWER,
     BUSY_SKILL,
@@ -75,6 +75,7 @@ class Runner:
         self._discrete = shape.action["type"] == "Discrete"
         self._timer = CallTimer()  # its signal handler is set now: later, behind the lock, none can be
         self.skills: list[CompiledSkill] = []
+        self._film: Film | None = None
         self.calls = Calls()
         self.episodes: list[Episode] = []
 
@@ -118,17 +119,23 @@ class Runner:
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """A message's answer: {"trial": seed} calls the last skill once, {"play": seed, "skill": index} calls one until the episode ends,
         {"replay": seed, "actions": bytes} repeats an episode, and with "snapshot" also tells the state it leads to,
-        {"film": seed, "actions": bytes, "steps": numbers} repeats one and draws it.
+        {"film": seed, "actions": bytes, "steps": numbers} repeats one and draws it, {"go_on": numbers} draws further steps of it.
         """
         if "trial" in message:
             return self._trial(message["trial"])
         if "play" in message:
             names = [skill.name for skill in self.skills]
             return play_episode(self.episodes[0], self.skills[message["skill"]], message["play"], self.calls, names, self.reader)
+        if "go_on" in message:
+            if self._film is None:
+                raise ValueError("there is no film to go on with")
+            return self._film.draw(message["go_on"])
         leaf = leaves(self._shape.action)[0]
         actions = np.frombuffer(message["actions"], leaf.dtype).reshape(-1, *leaf.shape)
         if "film" in message:
-            return film(self.episodes[0], self.reader, message["film"], list(actions), message["steps"])
+            episode = self.episodes[0]
+            self._film = Film(episode, self.reader, message["film"], list(actions), lambda: self._narrator(episode).first)
+            return self._film.draw(message["steps"])
         if "snapshot" in message:
             return {**self._replay(message["replay"], actions), "snapshot": snapshot_of(self.episodes[0].env)}
         return self._replay(message["replay"], actions)

@@ -39,9 +39,14 @@ def again(request: TrainingRequested, weights: dict[str, Any] | None, alive: Cal
 
     Raises what `learner.HOPELESS` names, and Stopped where `alive` says so.
     """
-    player, names, sees = _code(request) if weights is None else _policy(request, weights)
+    player, names, sees = player_of(request, weights)
     played, verified = play_and_verify(request, player, alive)
     return Again(score(request, played, names, verified), sees)
+
+
+def player_of(request: TrainingRequested, weights: dict[str, Any] | None) -> tuple[Player, list[str], Sees]:
+    """Who plays, names of what is chosen, and what the player decides from."""
+    return _code(request) if weights is None else _policy(request, weights)
 
 
 def _code(request: TrainingRequested) -> tuple[Player, list[str], Sees]:

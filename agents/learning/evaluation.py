@@ -75,9 +75,19 @@ class Evaluation:
 
     alive   called before each decision and each replay; False raises Stopped
     words   names of the observation's parts
+    traced  decisions of an episode that are kept
     """
 
-    def __init__(self, pool: Pool, player: Player, environments: int, alive: Callable[[], bool], words: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        player: Player,
+        environments: int,
+        alive: Callable[[], bool],
+        words: Sequence[str] = (),
+        traced: int = TRACED,
+    ) -> None:
+        self._traced = traced
         self._pool, self._player, self._environments, self._alive = pool, player, environments, alive
         self._space, self._words = describe(pool.observation_space), words
 
@@ -107,9 +117,9 @@ class Evaluation:
 
     def _note(self, episode: Played, now: Transitions, i: int, which: int) -> None:
         over, duration = bool(now.terminated[i] or now.truncated[i]), int(now.duration[i])
-        if over or len(episode.trace) < TRACED:
+        if over or len(episode.trace) < self._traced:
             episode.last = self._in_words(now.final_obs if over else now.obs, i)
-        if len(episode.trace) < TRACED:
+        if len(episode.trace) < self._traced:
             episode.trace.append((episode.steps, which, duration, episode.last))
         episode.steps += duration
         episode.chosen[which] += 1

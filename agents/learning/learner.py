@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
-from rlgpt.agents.learning.evaluation import Evaluation, Played, Player, Replays, controller, samples, score, verify
+from rlgpt.agents.learning.evaluation import TRACED, Evaluation, Played, Player, Replays, controller, samples, score, verify
 from rlgpt.agents.learning.practice import check_practice, evaluated_in, evaluation_seeds, keep_ends, practice_seeds
 from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
 from rlgpt.bus.task import Environment
@@ -137,10 +137,10 @@ def _evaluate(
     return finished.model_copy(update={"score": result, "samples": samples(played, names), "evaluate_s": spent})
 
 
-def play_and_verify(request: TrainingRequested, player: Player, alive: Alive) -> tuple[list[Played], bool | None]:
+def play_and_verify(request: TrainingRequested, player: Player, alive: Alive, traced: int = TRACED) -> tuple[list[Played], bool | None]:
     """The evaluation's episodes, and whether their replays agree; None where the environment is not deterministic."""
     environment = evaluated_in(request)
-    played = _play(request, environment, player, evaluation_seeds(request), alive)
+    played = _play(request, environment, player, evaluation_seeds(request), alive, traced)
     if not environment.deterministic:
         return played, None
     with closing(Replays(environment, request.success)) as replays:
@@ -163,11 +163,13 @@ def _practise(
     )
 
 
-def _play(request: TrainingRequested, environment: Environment, player: Player, seeds: Sequence[int], alive: Alive) -> list[Played]:
+def _play(
+    request: TrainingRequested, environment: Environment, player: Player, seeds: Sequence[int], alive: Alive, traced: int = TRACED
+) -> list[Played]:
     """One episode of every seed, its actions recorded."""
     environments = min(request.learner.environments, len(seeds))
     with closing(_pool(request, environment, environments, record=True)) as pool:
-        return Evaluation(pool, player, environments, alive, environment.observations).play(seeds)
+        return Evaluation(pool, player, environments, alive, environment.observations, traced).play(seeds)
 
 
 def _pool(request: TrainingRequested, environment: Environment, environments: int, **more: Any) -> WorkerPool:

@@ -1,0 +1,11 @@
+"""MineDojo 0.1 (Minecraft 1.11.2) for hosts: environment id `hosted.minedojo:MineDojo`. Runs in its own venv: numpy, gym 0.21, minedojo.
+
+environment.py   starting, resetting, stepping, and everything that goes wrong with Java
+observations.py  typed arrays for a learner, facts for skills
+actions.py       the eight-part action and the reduced one
+tasks.py         the paper's tasks
+"""
+
+from .environment import MineDojo
+
+__all__ = ["MineDojo"]

@@ -59,7 +59,7 @@ def options(
 
 def main() -> None:
     """The console script."""
-    from rlgpt.runtime import cli_card, cli_evaluate, cli_report, cli_study  # noqa: F401  their commands
+    from rlgpt.runtime import cli_card, cli_evaluate, cli_replay, cli_report, cli_study  # noqa: F401  their commands
     from rlgpt.runtime.cli_bus import compact, dead, keys
     from rlgpt.runtime.cli_host import host
     from rlgpt.runtime.cli_library import library

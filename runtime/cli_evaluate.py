@@ -38,7 +38,7 @@ def evaluate(
 
     _log_to_stderr()
     try:
-        name, request, weights = _from_file(Path(which)) if which.endswith(".pt") else _from_run(which, runs)
+        name, request, weights = from_file(Path(which)) if which.endswith(".pt") else from_run(which, runs)
         asked = _with(request, episodes, first_seed, actions)
         held = asked.evaluation
         typer.echo(f"{name}: playing up to {held.episodes} episodes of {asked.environment.id} ...", err=True)
@@ -115,7 +115,7 @@ def _with(request: TrainingRequested, episodes: int | None, first_seed: int | No
     return request.model_copy(update={"evaluation": request.evaluation.model_copy(update=changes)})
 
 
-def _from_file(path: Path, sha256: str | None = None) -> tuple[str, TrainingRequested, Any]:
+def from_file(path: Path, sha256: str | None = None) -> tuple[str, TrainingRequested, Any]:
     import pickle
 
     from rlgpt.agents.learning.policy import read_policy
@@ -129,7 +129,7 @@ def _from_file(path: Path, sha256: str | None = None) -> tuple[str, TrainingRequ
     return str(path), request, weights
 
 
-def _from_run(which: str, runs: Path | None) -> tuple[str, TrainingRequested, Any]:
+def from_run(which: str, runs: Path | None) -> tuple[str, TrainingRequested, Any]:
     from urllib.parse import unquote, urlsplit
 
     from rlgpt.agents.trainer import place_of
@@ -148,5 +148,5 @@ def _from_run(which: str, runs: Path | None) -> tuple[str, TrainingRequested, An
     path = Path(unquote(urlsplit(policy.uri).path))
     if not path.exists():  # the folder was moved since
         path = run.checkpoints / place_of(best.request, len(plan.trainings)) / path.name
-    _, request, weights = _from_file(path, policy.sha256)
+    _, request, weights = from_file(path, policy.sha256)
     return name, request, weights

@@ -41,7 +41,7 @@ def make(
     from rlgpt.envs import starts as files
     from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
     from rlgpt.runtime import starts_making as making
-    from rlgpt.runtime.cli_evaluate import CannotEvaluate, _from_file, _from_run
+    from rlgpt.runtime.cli_evaluate import CannotEvaluate, from_file, from_run
     from rlgpt.runtime.scenario import load
 
     environment = load(scenario, sets or ()).task.environment
@@ -52,7 +52,7 @@ def make(
         if skill:
             plays = making.skill_play(Skill(name=skill.stem, source=skill.read_text(encoding="utf-8"), max_steps=making.EPISODE_STEPS))
         elif policy:
-            _, request, weights = _from_file(Path(policy)) if policy.endswith(".pt") else _from_run(policy, runs)
+            _, request, weights = from_file(Path(policy)) if policy.endswith(".pt") else from_run(policy, runs)
             plays = making.policy_play(request, weights)
         found = making.collect(environment, where, plays, range(first_seed, first_seed + episodes), snapshots=snapshots)
         if not found.states:

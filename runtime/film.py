@@ -1,0 +1,120 @@
+"""Films: an episode of a run's policy, drawn in a clean worker from its seed and actions, with what was running under each frame."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageDraw, ImageFont
+
+from rlgpt.agents.learning.again import player_of
+from rlgpt.agents.learning.evaluation import Played
+from rlgpt.agents.learning.learner import play_and_verify
+from rlgpt.agents.learning.practice import evaluated_in
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.envs.camera import Camera, Frame, chosen_steps
+from rlgpt.runtime.text import printable, short
+
+LEAST = 320  # pixels; smaller frames are enlarged by whole factors
+LINE = 18
+COLOURS = ((24, 28, 32), (230, 233, 236), (127, 176, 255))
+ALL = 1_000_000_000  # decisions kept of an episode: every one
+
+
+class CannotFilm(Exception):
+    """There is no film of this; the text says why."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A played episode with what was chosen: `choices` are (environment step it began at, name), ascending."""
+
+    played: Played
+    choices: tuple[tuple[int, str], ...]
+
+    @property
+    def title(self) -> str:
+        return f"seed_{self.played.seed}_{'success' if self.played.success else 'failure'}"
+
+    def running(self, step: int) -> str:
+        """What was running when environment step `step` was taken, with the first state as step 0."""
+        at = bisect_right([begun for begun, _ in self.choices], max(step - 1, 0)) - 1
+        return self.choices[at][1] if at >= 0 else ""
+
+
+def play(request: TrainingRequested, weights: dict[str, Any] | None) -> list[Episode]:
+    """The episodes of the request's evaluation, played by this policy, or by its controller where `weights` is None.
+
+    Raises as `again`.
+    """
+    player, names, _ = player_of(request, weights)
+    played, _ = play_and_verify(request, player, lambda: True, traced=ALL)
+    return [Episode(one, tuple((begun, names[which]) for begun, which, _, _ in one.trace)) for one in played]
+
+
+def picked(episodes: Sequence[Episode]) -> list[Episode]:
+    """One success and one failure, the first of each."""
+    found = (next((one for one in episodes if one.played.success is success), None) for success in (True, False))
+    return [one for one in found if one is not None]
+
+
+def camera_for(request: TrainingRequested) -> Camera:
+    """A camera in the environment that the request's evaluation plays in. Raises CannotDraw."""
+    return Camera(evaluated_in(request))
+
+
+def shoot(episode: Episode, most: int, camera: Camera) -> list[Image.Image]:
+    """At most `most` frames of the episode, evenly chosen, with two lines of text below. Raises CannotFilm, CannotDraw."""
+    end = episode.played.end
+    if end is None or end.actions is None:
+        raise CannotFilm(f"the episode of seed {episode.played.seed} was not recorded: {episode.played.fault or 'it was too long'}")
+    frames = camera.draw(episode.played.seed, end.actions, chosen_steps(len(end.actions), most))
+    return [_labelled(frame, episode) for frame in frames]
+
+
+def _labelled(frame: Frame, episode: Episode) -> Image.Image:
+    picture = Image.frombytes("RGB", (frame.width, frame.height), frame.rgb)
+    factor = max(1, -(-LEAST // max(frame.width, frame.height)))
+    picture = picture.resize((frame.width * factor, frame.height * factor), Image.Resampling.NEAREST)
+    background, foreground, accent = COLOURS
+    # Both sides even: the usual video codecs take nothing else.
+    whole = Image.new("RGB", (picture.width + picture.width % 2, picture.height + 2 * LINE + picture.height % 2), background)
+    whole.paste(picture, (0, 0))
+    pen, font = ImageDraw.Draw(whole), ImageFont.load_default(size=12)
+    room = whole.width // 7
+    pen.text((4, picture.height + 2), short(f"step {frame.step}  {episode.running(frame.step)}", room), fill=accent, font=font)
+    pen.text((4, picture.height + LINE + 1), short(printable(frame.words), room), fill=foreground, font=font)
+    return whole
+
+
+def write(frames: Sequence[Image.Image], to: Path, per_s: int) -> None:
+    """Write a film as `.gif` or `.mp4`, `per_s` frames a second. Raises CannotFilm."""
+    writers: dict[str, Callable[[Sequence[Image.Image], Path, int], None]] = {".gif": _gif, ".mp4": _mp4}
+    writer = writers.get(to.suffix.lower())
+    if writer is None:
+        raise CannotFilm(f"{to}: a film's name ends in .gif or .mp4")
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        writer(frames, to, per_s)
+    except OSError as error:
+        raise CannotFilm(f"cannot write {to}: {error.strerror or error}") from error
+
+
+def _gif(frames: Sequence[Image.Image], to: Path, per_s: int) -> None:
+    small = [frame.quantize(128) for frame in frames]
+    small[0].save(to, format="GIF", save_all=True, append_images=small[1:], duration=max(20, 1000 // per_s), loop=0)
+
+
+def _mp4(frames: Sequence[Image.Image], to: Path, per_s: int) -> None:
+    try:
+        import imageio_ffmpeg
+    except ModuleNotFoundError:
+        raise CannotFilm("films as MP4 need imageio-ffmpeg: pip install 'rlgpt[video]'; .gif needs nothing more") from None
+    writer = imageio_ffmpeg.write_frames(str(to), frames[0].size, fps=per_s, macro_block_size=2)
+    writer.send(None)
+    for frame in frames:
+        writer.send(frame.tobytes())
+    writer.close()

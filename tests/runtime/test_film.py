@@ -1,0 +1,80 @@
+"""`rlgpt replay`: what is filmed is the very episode that was played, each frame says what was running, and bad wishes are refused."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rlgpt.agents.learning.evaluation import Played
+from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.task import Environment, Evaluation, Learner
+from rlgpt.envs.trial import Replayer
+from rlgpt.runtime import film
+
+KEEP = Skill(
+    name="keep", source="def keep(obs, info):\n    while True:\n        obs, info = yield int(obs[2] + 0.3 * obs[3] > 0)\n", max_steps=99
+)
+ASKED = TrainingRequested(
+    plan=1,
+    environment=Environment(id="CartPole-v1", max_episode_steps=40, actions=("left", "right")),
+    success="truncated",
+    skills=(KEEP,),
+    controller="keep",
+    learner=Learner(environments=2),
+    evaluation=Evaluation(episodes=3, first_seed=7),
+    seed=0,
+)
+
+
+@pytest.fixture(scope="module")
+def episodes() -> list[film.Episode]:
+    return film.play(ASKED, None)
+
+
+def test_frames_are_of_the_episode_that_was_played_and_of_the_steps_that_were_asked_for(episodes: list[film.Episode]):
+    one = episodes[0]
+    assert one.played.end is not None
+    with film.camera_for(ASKED) as camera:
+        shots = camera.draw(one.played.seed, one.played.end.actions, list(range(0, 41, 2)))
+        (alone,) = camera.draw(one.played.seed, one.played.end.actions, [20])
+    assert [shot.step for shot in shots] == list(range(0, 41, 2))
+    assert shots[10] == alone  # whether drawn in parts or not
+    assert len({shot.rgb for shot in shots}) > 5
+    with Replayer(ASKED.environment, ASKED.success) as replayer:
+        assert shots[-1].words == replayer.narrate(one.played.seed, one.played.end.actions).last
+
+
+def test_film_is_a_file_with_every_frame_and_its_line(episodes: list[film.Episode], tmp_path: Path):
+    with film.camera_for(ASKED) as camera:
+        frames = film.shoot(episodes[0], 11, camera)
+    film.write(frames, tmp_path / "videos" / "keeps.gif", 10)
+    with Image.open(tmp_path / "videos" / "keeps.gif") as found:
+        assert found.n_frames == 11
+        assert found.size == frames[0].size
+        assert all(side % 2 == 0 for side in found.size)
+    bottom = np.asarray(frames[0])[-2 * film.LINE :]
+    assert len(np.unique(bottom.reshape(-1, 3), axis=0)) > 3  # there is writing
+
+
+def test_what_was_running_is_known_for_every_step():
+    one = film.Episode(Played(1, ""), ((0, "left"), (1, "keep"), (9, "right")))
+    assert [one.running(step) for step in (0, 1, 2, 9, 10, 50)] == ["left", "left", "keep", "keep", "right", "right"]
+
+
+def test_one_success_and_one_failure_are_picked(episodes: list[film.Episode]):
+    assert [one.played.seed for one in film.picked(episodes)] == [7]
+    broken = film.Episode(Played(99, "", fault="lost"), ())
+    assert [one.title for one in film.picked([broken, *episodes])] == ["seed_7_success", "seed_99_failure"]
+
+
+def test_other_kinds_of_file_are_refused(tmp_path: Path):
+    with pytest.raises(film.CannotFilm, match=r"ends in \.gif or \.mp4"):
+        film.write([Image.new("RGB", (2, 2))], tmp_path / "film.avi", 10)
+
+
+def test_mp4_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(film.CannotFilm, match=r"rlgpt\[video\]"):
+        film.write([Image.new("RGB", (2, 2))], tmp_path / "film.mp4", 10)

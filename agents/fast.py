@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -170,7 +170,7 @@ class Fast(Thinker):
         except QuestionFailed as failure:
             return request.model_copy(update={"reason": f"the scenario's own settings and every skill: {failure}"})
         chosen = {
-            "skills": tuple(skill for name, skill in skills.items() if name in answer.skills),
+            **choices(plan.skills, answer.skills),
             "primitives": tuple(answer.primitives),
             "shaping": answer.shaping,
             "learner": with_settings(request.learner, answer.ppo),
@@ -201,3 +201,11 @@ def _reused(answer: SkillAnswer, earlier: Sequence[Entry]) -> Entry | None:
         ids = [entry.id for entry in earlier]
         raise AnswerRejected(f"there is no earlier skill `{wanted}`{nearest(wanted, ids)}; there are {', '.join(ids)}")
     return found
+
+
+def choices(accepted: Sequence[Skill], chosen: Collection[str]) -> dict[str, tuple[Skill, ...]]:
+    """The skills the learner chooses from, and the others as the library, since a chosen one may call them."""
+    return {
+        "skills": tuple(skill for skill in accepted if skill.name in chosen),
+        "library": tuple(skill for skill in accepted if skill.name not in chosen),
+    }

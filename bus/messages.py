@@ -271,6 +271,7 @@ class SkillSettled(Message):
 class TrainingRequested(Message):
     """Fast agent -> trainer: learn, or with a `controller` only evaluate, under these settings.
 
+    library     accepted skills that are no choices of the learner, but that its choices may call
     primitives  names of the primitive actions that stay (empty: all of them)
     shaping     expression added to the reward of every environment step, over previous, obs, info, reward, steps; empty: none
     controller  name of a skill that plays whole episodes (`code-only`); nothing is learned
@@ -282,6 +283,7 @@ class TrainingRequested(Message):
     environment: Environment
     success: str
     skills: tuple[Skill, ...] = ()
+    library: tuple[Skill, ...] = ()
     primitives: tuple[str, ...] = ()
     shaping: str = ""
     controller: Identifier | None = None

@@ -53,9 +53,18 @@ class Demonstrator:
     """A worker in which skills play whole episodes. Use in a `with` statement. Raises as `rlgpt.envs.trial.describe`, and SkillInvalid."""
 
     def __init__(
-        self, environment: Environment, success: str, skills: Sequence[Skill], *, call_s: float = 24.0, limits: Limits | None = None
+        self,
+        environment: Environment,
+        success: str,
+        skills: Sequence[Skill],
+        *,
+        library: Sequence[Skill] = (),
+        call_s: float = 24.0,
+        limits: Limits | None = None,
     ) -> None:
-        self._skills, self._work = len(skills), work_for([skill.model_dump() for skill in skills], success, call_s=call_s)
+        """`library`: further skills, which those in `skills` may call; their actions count as the caller's own."""
+        sources, others = ([skill.model_dump() for skill in part] for part in (skills, library))
+        self._skills, self._work = len(skills), work_for(sources, success, library=others, call_s=call_s)
         self._zygote = Zygote(environment, limits=limits)
         try:
             self._begin()

@@ -58,7 +58,7 @@ class WorkerPool:
 
     environments  B
     workers       processes; None: as many as pay, at most one per core
-    skills        that `Call` counts through; each may call the others
+    skills        that `Call` counts through; each may call the others, and those of `library`
     gamma         discount inside a decision
     shaping       expression added to the reward of every step
     success_reward  added to the reward of the first step of an episode after which `success` holds
@@ -77,6 +77,7 @@ class WorkerPool:
         environments: int,
         workers: int | None = None,
         skills: Sequence[Skill] = (),
+        library: Sequence[Skill] = (),
         gamma: float = 1.0,
         shaping: str = "",
         success_reward: float = 0.0,
@@ -103,6 +104,7 @@ class WorkerPool:
         work = work_for(
             [skill.model_dump() for skill in self.skills],
             success,
+            library=[skill.model_dump() for skill in library],
             shaping=shaping,
             success_reward=success_reward,
             gamma=gamma,

@@ -15,6 +15,7 @@ from rlgpt.envs.errors import EnvironmentUnavailable
 # id prefix: (module that registers it on import, what to install)
 FAMILIES = {
     "rlgpt/Crafter": ("rlgpt.envs.crafter", "rlgpt[crafter]"),
+    "rlgpt/Luanti": ("rlgpt.envs.luanti", "rlgpt"),
     "ALE/": ("ale_py", "ale-py"),
     "MiniGrid-": ("minigrid", "minigrid"),
     "BabyAI-": ("minigrid", "minigrid"),

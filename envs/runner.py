@@ -239,7 +239,7 @@ def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:
     constants = {**runner.given.toolkit.functions, **runner.reader.constants, **({} if memory is None else {"memory": memory})}
     disabled = set(work["disabled"])
     sources = [SkillSource(**skill) for skill in work["skills"]]
-    kept = [source for i, source in enumerate(sources) if i not in disabled]
+    kept = [source for i, source in enumerate(sources) if i not in disabled] + [SkillSource(**skill) for skill in work["library"]]
     compiled = {skill.name: skill for skill in compile_skills(kept, imports, constants, runner.calls)}
     skills = [compiled.get(source.name) or _disabled(source) for source in sources]
     rules = Rules(

@@ -220,11 +220,13 @@ def work_for(
     call_s: float = 10.0,
     fallbacks: list[Any] | None = None,
     disabled: list[int] | None = None,
+    library: list[dict[str, Any]] | None = None,
     until_success: bool = True,
     look: bool = False,
 ) -> dict[str, Any]:
     """What a worker is sent to work with, see `runner.load`; `call_s` is the soft deadline of one call, seconds.
 
+    `library`: further skills, which those in `skills` may call.
     `until_success`: episodes end at the first success if the environment says so; False: they go on in any case.
     `look`: the worker looks for its next batch for a moment before it sleeps (`envs/patience.py`).
     """
@@ -237,6 +239,7 @@ def work_for(
         "call_s": call_s,
         "fallbacks": fallbacks or [],
         "disabled": disabled or [],
+        "library": library or [],
         "until_success": until_success,
         "look": look,
     }

@@ -30,10 +30,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Plays:
-    """Who plays: skills of the pool, and a player made for that pool."""
+    """Who plays: skills of the pool, a player made for that pool, and further skills that those may call."""
 
     skills: Sequence[Skill]
     player: Callable[[WorkerPool], Player]
+    library: Sequence[Skill] = ()
 
 
 def random_play(seed: int) -> Plays:
@@ -46,23 +47,23 @@ def random_play(seed: int) -> Plays:
     return Plays((), make)
 
 
-def skill_play(skill: Skill) -> Plays:
-    """One skill, called again and again."""
-    return Plays((skill,), lambda pool: lambda *_: ([Call(0)] * pool.environments, None))
+def skill_play(skill: Skill, library: Sequence[Skill] = ()) -> Plays:
+    """One skill, called again and again; it may call those of `library`."""
+    return Plays((skill,), lambda pool: lambda *_: ([Call(0)] * pool.environments, None), library)
 
 
 def policy_play(request: TrainingRequested, weights: Any) -> Plays:
     """A run's policy, or its controller where there are no weights."""
     if weights is None:
-        names = [skill.name for skill in request.skills]
-        return skill_play(request.skills[names.index(request.controller)]) if request.controller else random_play(request.seed)
+        skills = {skill.name: skill for skill in (*request.library, *request.skills)}
+        return skill_play(skills.pop(request.controller), tuple(skills.values())) if request.controller else random_play(request.seed)
 
     def make(pool: WorkerPool) -> Player:
         from rlgpt.agents.learning.policy import load_player
 
         return load_player(request, weights, pool)
 
-    return Plays(tuple(request.skills), make)
+    return Plays(tuple(request.skills), make, request.library)
 
 
 def collect(environment: Environment, where: str, plays: Plays, seeds: Sequence[int], *, snapshots: bool = False) -> Found:
@@ -75,7 +76,9 @@ def collect(environment: Environment, where: str, plays: Plays, seeds: Sequence[
     test = f"({where}) and not terminated and not truncated"
     until = environment.model_copy(update={"until_success": True})
     ends: dict[int, EpisodeEnd] = {}
-    with WorkerPool(until, success=test, environments=min(WIDTH, len(seeds)), skills=plays.skills, record=True) as pool:
+    with WorkerPool(
+        until, success=test, environments=min(WIDTH, len(seeds)), skills=plays.skills, library=plays.library, record=True
+    ) as pool:
         for end in _episodes(pool, plays.player(pool), list(seeds)):
             ends[end.seed] = end
     held = [ends[seed] for seed in seeds if ends[seed].success and ends[seed].actions is not None]

@@ -179,6 +179,7 @@ def _pool(request: TrainingRequested, environment: Environment, environments: in
         environments=environments,
         workers=request.workers,
         skills=request.skills,
+        library=request.library,
         fallbacks=kept_numbers(environment.actions, request.primitives),
         **more,
     )

@@ -81,7 +81,8 @@ def _play(request: TrainingRequested, seeds: Iterator[int], alive: Callable[[], 
     players = list(range(len(names))) if wanted == ANY else [names.index(str(wanted))]
     drawn = [next(seeds) for _ in range(request.learner.warm_episodes)]
     best, spent = (-1, list[Demonstration]()), 0
-    with Demonstrator(request.environment, request.success, request.skills) if players else closing(_Nobody()) as worker:
+    demonstrator = Demonstrator(request.environment, request.success, request.skills, library=request.library) if players else _Nobody()
+    with closing(demonstrator) as worker:
         for player in players:
             played: list[Demonstration] = []
             for seed in drawn:

@@ -17,6 +17,7 @@ from .spaces import SpaceData, describe
 
 # As in `envs/registry.py`, which cannot be imported here.
 _FAMILIES = {
+    "rlgpt/Luanti": "rlgpt.envs.luanti",
     "ALE/": "ale_py",
     "MiniGrid-": "minigrid",
     "BabyAI-": "minigrid",

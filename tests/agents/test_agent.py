@@ -16,7 +16,7 @@ from rlgpt.bus.errors import BusUnreachable
 from rlgpt.bus.messages import AgentJoined, Card, DeadLettered, Message, PlanFailed, SkillTried, TaskSubmitted
 from rlgpt.bus.task import Task
 
-WAIT_S = 30.0
+WAIT_S = 150.0
 
 
 class Ping(Message, owner="test"):

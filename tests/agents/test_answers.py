@@ -28,7 +28,9 @@ from rlgpt.agents.answers import (
     check_trial_review,
     with_settings,
 )
+from rlgpt.agents.fast import choices
 from rlgpt.agents.llm.reading import Malformed, read
+from rlgpt.bus.messages import Skill
 from rlgpt.bus.task import Learner
 from rlgpt.envs import expression
 
@@ -307,3 +309,8 @@ def test_a_plan_review_covers_every_sub_action_once():
     ):
         with pytest.raises(AnswerRejected, match=words):
             check_plan_review(review(*names), ["climb", "balance"])
+
+
+def test_a_skill_that_is_not_chosen_can_still_be_called_by_one_that_is():
+    climb, grip = (Skill(name=name, source=f"def {name}(obs, info):\n    yield 0\n", max_steps=9) for name in ("climb", "grip"))
+    assert choices([grip, climb], ["climb"]) == {"skills": (climb,), "library": (grip,)}

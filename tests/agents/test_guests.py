@@ -28,12 +28,12 @@ class Other(Agent):
     """An agent class of a user's own."""
 
 
-def beta(server: ModelServer, timeout: float = 20.0, **more: Any) -> Agent:
+def beta(server: ModelServer, timeout: float = 100.0, **more: Any) -> Agent:
     config = OpenAIConfig("their-model", base_url=server.url, api_key=KEY, timeout=timeout, max_retries=0)
     return Other("reviewer", THEIRS, config=config, **more)
 
 
-def classic(server: ModelServer, timeout: float = 20.0) -> AssistantAgent:
+def classic(server: ModelServer, timeout: float = 100.0) -> AssistantAgent:
     config = {"model": "their-model", "base_url": server.url, "api_key": KEY, "timeout": timeout, "max_retries": 0, "price": [0.0, 0.0]}
     return AssistantAgent("reviewer", system_message=THEIRS, llm_config={"config_list": [config], "cache_seed": None})
 

@@ -11,7 +11,7 @@ HEAVY = ("autogen", "gymnasium", "numpy", "stable_baselines3", "torch")
 
 def loaded(module: str) -> set[str]:
     code = f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=200)
     return set(done.stdout.split())
 
 

@@ -52,7 +52,7 @@ asked = TrainingRequested.model_validate_json((folder / "request.json").read_tex
 print(learn(asked, folder, print, lambda: None, lambda: False).model_dump_json())
 assert "torch" not in sys.modules, "torch was imported"
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     finished = json.loads(done.stdout.splitlines()[-1])
     assert finished["score"]["rate"] == 1.0

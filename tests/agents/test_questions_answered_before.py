@@ -155,6 +155,6 @@ reply = asyncio.run(questioner.ask("good", {SYSTEM!r}, {QUESTION!r}, Answered))
 heavy = [name for name in ("autogen", "openai", "httpx", "torch", "gymnasium", "numpy") if name in sys.modules]
 print(json.dumps([reply.answer.verdict, heavy]))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == ["accept", []]

@@ -58,7 +58,7 @@ transcript = Transcript(Path({str(tmp_path)!r}), "fast")
 transcript.add(Line(key="q1", role="fast", model="m", outcome="answered", answer={{"a": 1}}))
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=200).returncode == -signal.SIGKILL
     assert [found.answer for found in read_folder(tmp_path)] == [{"a": 1}]
 
 

@@ -178,7 +178,7 @@ class Bus:
         broker = Broker(self.address, self.journal, security=self.security)
         self._thread = threading.Thread(target=self._run, args=(broker,))
         self._thread.start()
-        assert broker.ready.wait(10), self.failure
+        assert broker.ready.wait(100), self.failure
 
     def _run(self, broker: Broker) -> None:
         try:
@@ -189,7 +189,7 @@ class Bus:
     def stop(self) -> None:
         if self._thread:
             self._stop.set()
-            self._thread.join(10)
+            self._thread.join(100)
             assert not self._thread.is_alive()
             self._thread = None
 

@@ -20,7 +20,7 @@ from rlgpt.bus.errors import JournalFailed
 from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import AgentLeft
 
-SOON = 15.0
+SOON = 100.0
 
 
 @pytest.fixture

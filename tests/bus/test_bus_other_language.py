@@ -14,7 +14,7 @@ import pytest
 from rlgpt.bus.messages import AgentJoined, AgentLeft, DeadLettered
 
 FOLDER = Path(__file__).with_name("other_language")
-SOON = 20.0
+SOON = 100.0
 
 
 class JavaScript:

@@ -14,7 +14,7 @@ from rlgpt.bus.envelope import seal
 from rlgpt.bus.messages import AgentJoined, AgentLeft
 from rlgpt.bus.security import ClientKeys, Security, grants, make_broker, make_client, revoke
 
-SOON = 15.0
+SOON = 100.0
 
 
 @pytest.fixture

@@ -36,26 +36,30 @@ def broker(address: str, journal: str, file_limit: str = "") -> None:
 def publisher(address: str, name: str) -> None:
     """Publishes for ever; prints the id of every acknowledged event."""
     client, ids = BusClient(address, name), fresh_ids()
-    client.start(30)
+    client.start(150)
     while True:
         batch = [note("job", next(ids), name) for _ in range(5)]
-        client.publish(*batch, timeout_s=60)
+        client.publish(*batch, timeout_s=150)
         print("\n".join(one.id for one in batch), flush=True)
 
 
 def worker(address: str, name: str, seconds: str, touch_s: str = "", credit: str = "1") -> None:
-    """Handles jobs as an agent does: publish the result under a derived id, then acknowledge. Prints what it begins."""
+    """Handles jobs as an agent does: publish the result under a derived id, then acknowledge. Prints what it begins.
+
+    `seconds` a job takes; "5:0": 5 at its first attempt, none at any later one.
+    """
     client = BusClient(address, name)
-    client.start(30)
+    client.start(150)
     touch = float(touch_s) if touch_s else None
+    takes = [float(part) for part in seconds.split(":")]
     jobs = client.subscribe("work", ["model.asked"], credit=int(credit), max_attempts=100, touch_s=touch)
     while True:
         job = jobs.get(None)
         print("begin", job.seq, job.attempt, time.time(), flush=True)
-        time.sleep(float(seconds))
+        time.sleep(takes[min(job.attempt, len(takes)) - 1])
         result = msgspec.structs.replace(note("result", derived_id(job.seq, "work", 0), name), topic="result")
         try:
-            client.publish(result, lease=job, timeout_s=60)
+            client.publish(result, lease=job, timeout_s=150)
         except StaleLease:
             print("stale", job.seq, job.attempt, flush=True)
             continue
@@ -66,7 +70,7 @@ def worker(address: str, name: str, seconds: str, touch_s: str = "", credit: str
 def watcher(address: str, name: str) -> None:
     """Prints the number of every job it sees."""
     client = BusClient(address, name)
-    client.start(30)
+    client.start(150)
     watch = client.watch(["model.asked"])
     while True:
         print(watch.get(None).seq, flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from bus_process import note
-from world import begun
+from world import SOON, begun
 
 import rlgpt.bus
 from rlgpt.bus.broker import Broker
@@ -52,7 +52,7 @@ def test_machine_that_was_stopped_for_an_hour_has_lost_nobody(world):
     serving = threading.Thread(target=broker.run, args=(stop,))
     serving.start()
     try:
-        assert broker.ready.wait(10)
+        assert broker.ready.wait(SOON)
         client = world.client("client")
         client.publish(note("first", "first", "client"))
         world.start("worker-1", "worker", "worker-1", "3", "60")
@@ -70,7 +70,7 @@ def test_machine_that_was_stopped_for_an_hour_has_lost_nobody(world):
         client.close()
     finally:
         stop.set()
-        serving.join(10)
+        serving.join(SOON)
 
 
 @pytest.mark.parametrize("path", sorted(Path(rlgpt.bus.__file__).parent.glob("*.py")), ids=lambda path: path.name)

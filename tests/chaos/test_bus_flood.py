@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import zmq
 from bus_process import note
+from world import SOON
 
 from rlgpt.bus.codec import FROM_CLIENT, MAX_FRAME, encode, pack, unpack
 
@@ -131,7 +132,7 @@ def test_ten_thousand_hostile_frames_of_every_kind_harm_nobody(world):
             done.append(delivery.envelope.id)
             delivery.ack()
     while len(set(done)) < len(expected):
-        delivery = work.get(30)
+        delivery = work.get(SOON)
         assert delivery is not None, f"{set(expected) - set(done)} never came"
         done.append(delivery.envelope.id)
         delivery.ack()
@@ -156,17 +157,17 @@ def test_slow_consumer_is_as_far_behind_as_it_likes_and_holds_nobody_up(world):
     for n in range(events):
         client.publish_nowait(note("job", f"{n:05d}", "client"))
     for _ in range(events):
-        ahead.get(30).ack()
-    handled = [behind.get(30).envelope.id]
+        ahead.get(SOON).ack()
+    handled = [behind.get(SOON).envelope.id]
     print(f"{len(handled)} of {events} handled by the slow one when the quick one is done")
-    client.flush(30)
+    client.flush(SOON)
     slow.close(0.2)
     # It leaves, comes back with another credit, and goes on where it was.
     slow = world.client("slow")
     behind = slow.subscribe("slow", ["model.asked"], credit=512)
     got = []
     for _ in range(events):
-        delivery = behind.get(30)
+        delivery = behind.get(SOON)
         got.append(delivery.envelope.id)
         delivery.ack()
     assert got == [f"{n:05d}" for n in range(events)]

@@ -167,7 +167,7 @@ def launch(rlgpt: Rlgpt, *more: str) -> tuple[subprocess.Popen[str], RunFolder]:
     return rlgpt.launch(*settings, *more)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_run_whose_processes_are_killed_at_random_ends_like_an_undisturbed_one(rlgpt, undisturbed, seed):
     launcher, run = launch(rlgpt)
@@ -184,7 +184,7 @@ def test_run_whose_processes_are_killed_at_random_ends_like_an_undisturbed_one(r
     assert processes_of(run.path) == {}
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_run_whose_launcher_is_killed_again_and_again_resumes_to_the_same_end(rlgpt, undisturbed):
     moments: list[tuple[str, Callable[[RunFolder], object]]] = [
         ("the first draft", lambda run: published(run, SkillDrafted.TOPIC)),
@@ -231,7 +231,7 @@ def test_who_publishes_what_is_as_the_docs_say(undisturbed):
     assert len(operations) > len(RING)
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_request_of_a_frozen_trainer_is_finished_by_another_from_its_checkpoint(rlgpt):
     launcher, run = launch(rlgpt, "processes.trainer=2")
     until("some learning", lambda: learning(run))

@@ -14,7 +14,7 @@ from rlgpt.bus.envelope import Envelope
 from rlgpt.bus.errors import JournalFailed
 from rlgpt.bus.journal import Journal
 
-SOON = 30.0
+SOON = 150.0
 
 
 class World:

@@ -131,6 +131,16 @@ def test_masks_are_those_of_can_run_in_the_present_observation():
             now = pool.step([Primitive(int(rng.integers(3))) for _ in range(SLOTS)], [9 + i] * SLOTS)
 
 
+def test_skill_may_call_one_that_is_no_choice_of_the_learner():
+    environment = Environment(id="worlds:Corridor-v0", actions=NAMES)
+    with WorkerPool(environment, success="False", environments=1, skills=[BOTH], library=[WANDER, BACK]) as pool:
+        first = pool.reset([0])
+        assert first.runnable.shape == (1, 1)
+        found = pool.step([Call(0)], [1])
+    assert found.faults == ("",)
+    assert found.duration.tolist() == [7]
+
+
 def test_nested_skill_is_not_held_up_by_its_own_mask():
     """A mask is the learner's; whoever calls a skill from code has decided."""
     with WorkerPool(Environment(id="worlds:Corridor-v0", actions=NAMES), success="False", environments=1, skills=SKILLS) as pool:

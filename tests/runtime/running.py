@@ -14,7 +14,7 @@ from rlgpt.bus.journal import Journal
 from rlgpt.runtime.run import RunFolder
 from rlgpt.runtime.story import Story, read
 
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0
 QUICK = ("mode=rl-only", "trainer.env_steps=1024", "trainer.rollout=32", "trainer.checkpoint_every=256", "evaluation.episodes=4")
 """Plain PPO for a moment, below the target: exit status 1."""
 # A curve has 200 points: here one every 20,000 steps, so that the first is there after seconds, and the last after minutes.
@@ -77,7 +77,7 @@ class Rlgpt:
     def __call__(self, *arguments: str, cwd: Path | None = None) -> tuple[int, str]:
         """Exit status, and what it said."""
         process = self.start(*arguments, cwd=cwd)
-        output, _ = process.communicate(timeout=100)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         return process.returncode, output
 
     def launch(self, *overrides: str, scenario: str = "mountain_car", bus: str | None = None) -> tuple[subprocess.Popen[str], RunFolder]:

@@ -44,7 +44,7 @@ def test_agent_from_a_folder_with_its_own_envs_and_agents_takes_part_and_a_secon
     until("the agent publishes", lambda: attached.poll() is not None or published(run, "seen"))
     until("the second trainer is on the bus", ready(run, "trainer-2"))
     attached.send_signal(signal.SIGINT)
-    said, _ = attached.communicate(timeout=20)
+    said, _ = attached.communicate(timeout=200)
     assert attached.returncode == 0, said
     assert "progress_seen" in said
     assert "progress_seen" in (run.logs / "watcher.jsonl").read_text()
@@ -56,10 +56,10 @@ def test_agent_from_a_folder_with_its_own_envs_and_agents_takes_part_and_a_secon
     os.kill(first, signal.SIGKILL)
     until("the training goes on", lambda: any(plan.resumed for plan in story(run).state.plans.values()))
     launcher.send_signal(signal.SIGINT)
-    watched, _ = launcher.communicate(timeout=30)
+    watched, _ = launcher.communicate(timeout=200)
     assert "joined: watcher" in watched
     assert "joined: trainer-2" in watched
     assert len(published(run, TrainingRequested.TOPIC)) == 1
-    said, _ = trainer.communicate(timeout=30)
+    said, _ = trainer.communicate(timeout=200)
     assert "run_over" in said
     assert trainer.returncode == 0

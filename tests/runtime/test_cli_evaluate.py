@@ -37,7 +37,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluate(*arguments: str) -> tuple[int, str, str]:
     script = "from rlgpt.runtime.cli import main; main()"
     command = [sys.executable, "-c", script, "evaluate", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     return done.returncode, done.stdout, done.stderr
 
 

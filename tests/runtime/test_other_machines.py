@@ -35,11 +35,11 @@ def test_a_trainer_from_another_machine_joins_with_its_key_and_not_without(rlgpt
     log = there / "runs" / "attached-1" / "logs" / "trainer-7.jsonl"
     until("it is on the bus", lambda: trainer.poll() is not None or (log.exists() and "agent_ready" in log.read_text()))
     trainer.send_signal(signal.SIGINT)
-    said, _ = trainer.communicate(timeout=30)
+    said, _ = trainer.communicate(timeout=200)
     assert trainer.returncode == 0, said
 
     liar = rlgpt.start("attach", "trainer", "--name", "trainer-8", "--bus", bus, "--keys", "key.json", cwd=there)
-    said, _ = liar.communicate(timeout=30)
+    said, _ = liar.communicate(timeout=200)
     assert liar.returncode != 0
     assert "trainer-8" in said
 
@@ -52,7 +52,7 @@ def test_a_trainer_from_another_machine_joins_with_its_key_and_not_without(rlgpt
     assert not [log for log in run.logs.iterdir() if secret in log.read_text()]
     assert secret.encode() not in run.journal.read_bytes()
     launcher.send_signal(signal.SIGINT)
-    launcher.communicate(timeout=30)
+    launcher.communicate(timeout=200)
 
 
 def test_a_bus_on_every_interface_is_reached_over_loopback_from_its_own_machine_and_asks_for_keys(tmp_path: Path):

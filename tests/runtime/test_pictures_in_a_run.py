@@ -40,7 +40,7 @@ def test_frames_of_the_first_failed_episode_reach_the_critics_model(rlgpt: Rlgpt
     (rlgpt.folder / "hill.py").write_text(HILL)
     with endpoint() as model:
         launcher, run = rlgpt.launch(*SMALL, "llm.model=by-hand", f"llm.base_url={model.url}", "critic.pictures=3")
-        said, _ = launcher.communicate(timeout=100)
+        said, _ = launcher.communicate(timeout=200)
     assert launcher.returncode in (0, 1), said
     trial = published(run, SkillTried.TOPIC)[0].message()
     assert [picture.step for picture in trial.pictures] == [0, 2, 3]

@@ -25,9 +25,9 @@ def test_the_plain_autogen_agent_of_the_documentation_reviews_a_run(rlgpt: Rlgpt
         rlgpt.environ |= {"MY_MODEL": "their-model", "MY_BASE_URL": model.url, "MY_API_KEY": KEY}
         launcher, run = rlgpt.launch(*SMALL, "llm.prices={their-model: {prompt: 10, completion: 20}}")
         guest = rlgpt.start("attach", "mine.py:reviewer", "--as", "critic", "--run", "latest")
-        said, _ = launcher.communicate(timeout=100)
+        said, _ = launcher.communicate(timeout=200)
         assert launcher.returncode in (0, 1), said + guest.communicate()[0]
-        guest_said, _ = guest.communicate(timeout=30)
+        guest_said, _ = guest.communicate(timeout=200)
     assert guest.returncode == 0, guest_said
     assert {envelope.source for topic in (SkillReviewed.TOPIC, PlanReviewed.TOPIC) for envelope in published(run, topic)} == {"reviewer"}
     state = story(run).state

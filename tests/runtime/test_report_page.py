@@ -155,7 +155,7 @@ def test_browser_shows_it_without_a_word_on_its_console_and_nothing_is_wider_tha
     scheme_flag = f"--blink-settings=preferredColorScheme={0 if scheme == 'dark' else 1}"
     command = [CHROMIUM, *flags.split(), scheme_flag, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={size}"]
     command += ["--enable-logging=stderr", "--v=0", "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=True)
     assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
     title = re.search(r"<title>wide (-?\d+)</title>", done.stdout)
     assert title is not None

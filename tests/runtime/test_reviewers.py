@@ -15,9 +15,9 @@ def test_the_critic_of_the_documentation_takes_part_and_others_act_on_what_it_sa
     (rlgpt.folder / "my_critic.py").write_text(re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)[0])
     launcher, run = rlgpt.launch(*SMALL, "critic.reviewers=[my_critic]")
     critic = rlgpt.start("attach", "my_critic.py:MyCritic", "--run", "latest", "--name", "my_critic")
-    said, _ = launcher.communicate(timeout=100)
+    said, _ = launcher.communicate(timeout=200)
     assert launcher.returncode == 0, said
-    critic.communicate(timeout=30)
+    critic.communicate(timeout=200)
     assert {envelope.source for envelope in published(run, SkillReviewed.TOPIC)} == {"my_critic"}
     (plan,) = story(run).state.plans.values()
     first, second = plan.inner["reach_flag"].attempts
@@ -30,7 +30,7 @@ def test_the_critic_of_the_documentation_takes_part_and_others_act_on_what_it_sa
 def test_reviews_that_nobody_gives_are_not_waited_for_without_end(rlgpt: Rlgpt):
     launcher, run = rlgpt.launch(*SMALL, "critic.reviewers=[nobody]", "critic.patience_s=0.2")
     until("the run ended", lambda: launcher.poll() is not None)
-    said, _ = launcher.communicate(timeout=30)
+    said, _ = launcher.communicate(timeout=200)
     assert launcher.returncode == 0, said
     assert len(published(run, ReviewMissed.TOPIC)) == 3
     assert "the success test decides alone" in said

@@ -15,7 +15,7 @@ def live(url: str) -> tuple[str, ...]:
 def test_a_fast_agent_out_of_tokens_ends_the_run_before_it_asks(rlgpt: Rlgpt):
     with endpoint() as model:
         launcher, run = rlgpt.launch(*live(model.url), "budgets.roles={fast: {tokens: 50}}")
-        said, _ = launcher.communicate(timeout=100)
+        said, _ = launcher.communicate(timeout=200)
     assert launcher.returncode == 3, said
     assert model.asked == ["plan"]
     (spent,) = published(run, BudgetSpent.TOPIC)
@@ -30,7 +30,7 @@ def test_a_fast_agent_out_of_tokens_ends_the_run_before_it_asks(rlgpt: Rlgpt):
 def test_a_critic_out_of_money_is_not_asked_any_more_and_the_success_test_decides(rlgpt: Rlgpt):
     with endpoint() as model:
         launcher, run = rlgpt.launch(*live(model.url), "budgets.roles={critic: {usd: 0.05}}")
-        said, _ = launcher.communicate(timeout=100)
+        said, _ = launcher.communicate(timeout=200)
     assert launcher.returncode in (0, 1), said
     assert "trial_review" not in model.asked
     assert "plan_review" not in model.asked

@@ -35,7 +35,7 @@ SWING = "def swing(obs, info):\n    while True:\n        obs, info = yield PUSH_
 def rlgpt(folder: Path, *arguments: str) -> tuple[int, str, str]:
     environment = {name: value for name, value in os.environ.items() if name != "RLGPT_RUNS"}
     command = [str(Path(sys.executable).parent / "rlgpt"), *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=200)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -43,13 +43,13 @@ def test_interrupted_study_leaves_no_process_and_resumes_its_run(rlgpt: Rlgpt):
     child = rlgpt.start("study", str(path))
     until("the run works", lambda: cell.run() is not None and len(processes_of(cell.run().path)) > 4)
     child.send_signal(2)
-    child.communicate(timeout=60)
+    child.communicate(timeout=200)
     assert child.returncode == 130
     until("every process is gone", lambda: processes_of(cell.run().path) == {})
     second = rlgpt.start("study", str(path))
     until("the same run works again", lambda: len(processes_of(cell.run().path)) > 4)
     second.send_signal(2)
-    said, _ = second.communicate(timeout=60)
+    said, _ = second.communicate(timeout=200)
     assert "mountain_car / PPO / seed 0: resumed" in said
     assert [run.name for run in cell.folder.iterdir() if run.is_dir()] == ["mountain_car-1"]
 

@@ -57,7 +57,7 @@ def test_wheel_installed_elsewhere_checks_and_launches_by_scenario_name(wheel: P
 
     def call(*arguments: str) -> str:
         program = [str(python.parent / "rlgpt"), *arguments]
-        done = subprocess.run(program, cwd=elsewhere, env=environ, capture_output=True, text=True, check=False, timeout=100)
+        done = subprocess.run(program, cwd=elsewhere, env=environ, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode in (0, 1), done.stdout + done.stderr
         return done.stdout
 

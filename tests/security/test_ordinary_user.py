@@ -32,7 +32,7 @@ def become():
         pytest.skip("setpriv (util-linux) is not installed, so that no test can become an ordinary user")
     why = ""
     for command in (BECOME, (*BECOME, *READ)):
-        run = subprocess.run([*command, sys.executable, "-c", AGAIN], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([*command, sys.executable, "-c", AGAIN], capture_output=True, text=True, timeout=200)
         if run.returncode == 0:
             return command
         why = run.stderr.strip()[-300:]
@@ -53,7 +53,7 @@ def test_every_attack_is_blocked_for_an_ordinary_user_too(become, own):
         [*become, sys.executable, "-m", "pytest", "-s", "-q", "-p", "no:cacheprovider", f"--basetemp={own}/base", str(suite)],
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         cwd=suite.parents[2],
         env={**os.environ, "HOME": own, "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": own},
     )

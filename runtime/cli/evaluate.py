@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rlgpt.runtime.cli import INVALID, Runs, app, find_run, plain_errors
+from rlgpt.runtime.cli.command import INVALID, Runs, app, find_run, plain_errors
 
 if TYPE_CHECKING:
     from rlgpt.agents.learning.again import Again

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlgpt.runtime.cli import Runs, Which, find_run, plain_errors
+from rlgpt.runtime.cli.command import Runs, Which, find_run, plain_errors
 
 if TYPE_CHECKING:
     from rlgpt.runtime.run import RunFolder

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlgpt.runtime.cli import plain_errors
-from rlgpt.runtime.text import printable, short
+from rlgpt.runtime.cli.command import plain_errors
 
 if TYPE_CHECKING:
     from rlgpt.agents.library import About, Library
@@ -34,6 +33,8 @@ def list_entries(
     folder: Folder = None,
 ) -> None:
     """Every entry: its environment, how often it was tried, what it is for."""
+    from rlgpt.runtime.text import short
+
     found, wanted = _library(folder), [word.lower() for word in words or ()]
     shown = 0
     for entry in found.entries():
@@ -51,6 +52,8 @@ def list_entries(
 @plain_errors
 def show_entry(entry_id: Id, folder: Folder = None) -> None:
     """One entry whole: what it is for, every trial, where it comes from, and its source."""
+    from rlgpt.runtime.text import printable
+
     entry = _library(folder).find(entry_id)
     about = entry.about
     facts = {

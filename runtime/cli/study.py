@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rlgpt.runtime.cli import Runs, app, plain_errors
+from rlgpt.runtime.cli.command import Runs, app, plain_errors
 
 
 @app.command()

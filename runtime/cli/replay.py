@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlgpt.runtime.cli import INVALID, Runs, Which, app, plain_errors
+from rlgpt.runtime.cli.command import INVALID, Runs, Which, app, plain_errors
 
 
 @app.command()
@@ -30,8 +30,8 @@ def replay(
     from rlgpt.envs.camera import CannotDraw
     from rlgpt.envs.errors import WorkerDied
     from rlgpt.runtime import film
-    from rlgpt.runtime.cli import find_run
-    from rlgpt.runtime.cli_evaluate import CannotEvaluate, from_run
+    from rlgpt.runtime.cli.command import find_run
+    from rlgpt.runtime.cli.evaluate import CannotEvaluate, from_run
 
     try:
         name, request, weights = from_run(which, runs)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlgpt.runtime.cli import Sets, app, plain_errors
+from rlgpt.runtime.cli.command import Sets, app, plain_errors
 
 
 @app.command()

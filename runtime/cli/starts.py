@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlgpt.runtime.cli import INVALID, Runs, ScenarioName, Sets, plain_errors
+from rlgpt.runtime.cli.command import INVALID, Runs, ScenarioName, Sets, plain_errors
 
 starts = typer.Typer(help="Start states: saved states in which a scenario's episodes begin.", no_args_is_help=True)
 
@@ -41,7 +41,7 @@ def make(
     from rlgpt.envs import starts as files
     from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
     from rlgpt.runtime import starts_making as making
-    from rlgpt.runtime.cli_evaluate import CannotEvaluate, from_file, from_run
+    from rlgpt.runtime.cli.evaluate import CannotEvaluate, from_file, from_run
     from rlgpt.runtime.scenario import load
 
     environment = load(scenario, sets or ()).task.environment

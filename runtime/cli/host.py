@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlgpt.runtime.cli import INVALID, plain_errors
+from rlgpt.runtime.cli.command import INVALID, plain_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

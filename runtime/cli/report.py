@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlgpt.runtime.cli import Runs, Which, app, find_run, plain_errors
+from rlgpt.runtime.cli.command import Runs, Which, app, find_run, plain_errors
 
 
 @app.command()

@@ -200,6 +200,22 @@ def show(line: Line) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def holding(line: Line, text: str) -> bool:
+    """Whether the text, in letters of either case, stands in the question or in what came of it."""
+    return text.lower() in show(line).lower()
+
+
+def export(lines: Iterable[Line], to: Path) -> None:
+    """Write questions and answers whole, as Markdown (.md) or JSON lines (.jsonl). Raises TranscriptError."""
+    if to.suffix not in (".md", ".jsonl"):
+        raise TranscriptError(f"{to}: a transcript is exported as .md or .jsonl")
+    parts = [show(line) if to.suffix == ".md" else line.model_dump_json() for line in lines]
+    try:
+        to.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise TranscriptError(f"cannot write {to}: {error.strerror or error}") from error
+
+
 def _said(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.jsonl") if path.name != RECORDING)
 

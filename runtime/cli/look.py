@@ -99,10 +99,16 @@ def summary(which: Which = "latest", runs: Runs = None) -> None:
 def transcript(
     which: Which = "latest",
     key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="Show these questions whole; a part of the key will do.")] = None,
+    search: Annotated[
+        str | None, typer.Option("--search", metavar="TEXT", help="Only questions with this text in them or their answers.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", metavar="FILE", help="Export them, whole: .md as Markdown, .jsonl as JSON lines.")
+    ] = None,
     runs: Runs = None,
 ) -> None:
     """What the models were asked in a run, and what they answered."""
-    from rlgpt.agents.llm.transcript import read_folder, show, summary
+    from rlgpt.agents.llm.transcript import TranscriptError, export, holding, read_folder, show, summary
 
     lines = read_folder(find_run(which, runs).transcript)
     if not lines:
@@ -111,6 +117,13 @@ def transcript(
     found = [line for line in lines if key is None or key in line.key]
     if not found:
         raise typer.BadParameter(f"no question's key contains {key!r}; there are: {', '.join(line.key for line in lines)}")
+    found = [line for line in found if search is None or holding(line, search)]
+    if not found:
+        raise TranscriptError(f"none of the {len(lines)} questions and answers contains {search!r}")
+    if to is not None:
+        export(found, to)
+        typer.echo(f"{to}: {len(found)} questions with their answers")
+        return
     for line in found:
         typer.echo(summary(line) if key is None else show(line))
 

@@ -10,7 +10,19 @@ import sys
 import pytest
 from structlog.testing import capture_logs
 
-from rlgpt.agents.llm.transcript import Line, Transcript, TranscriptError, Usage, read_folder, read_recording, record, show, summary
+from rlgpt.agents.llm.transcript import (
+    Line,
+    Transcript,
+    TranscriptError,
+    Usage,
+    export,
+    holding,
+    read_folder,
+    read_recording,
+    record,
+    show,
+    summary,
+)
 
 SOURCE = "def swing(obs, info):\n    yield 1\n"
 
@@ -124,3 +136,18 @@ def test_a_line_can_be_found_while_others_write(tmp_path):
     assert mine.find("q1") is None
     other.add(line("q1"))
     assert mine.find("q1") is not None
+
+
+def test_text_is_found_in_questions_answers_and_failures():
+    asked = line("q1", question="Where is the Key?", answer={"plan": "behind the door"}, reason="")
+    assert [holding(asked, text) for text in ("the key", "behind THE", "window")] == [True, True, False]
+
+
+def test_export_holds_everything_as_markdown_and_as_lines(tmp_path):
+    lines = [line("q1", question="first?"), line("q2", question="second?")]
+    export(lines, tmp_path / "all.md")
+    export(lines, tmp_path / "all.jsonl")
+    assert (tmp_path / "all.md").read_text().count("## Question") == 2
+    assert [Line.model_validate_json(text) for text in (tmp_path / "all.jsonl").read_text().splitlines()] == lines
+    with pytest.raises(TranscriptError, match=r"as \.md or \.jsonl"):
+        export(lines, tmp_path / "all.txt")

@@ -92,7 +92,7 @@ class Fast(Thinker):
         return SkillDrafted(
             plan=request.plan,
             attempt=request.attempt,
-            skill=Skill(name=request.name, source=source, max_steps=steps),
+            skill=Skill(name=request.name, source=source, max_steps=steps, whole=request.name == CONTROLLER),
             success=plan.inner[request.name].spec.success,
             seeds=tuple(TRIAL_SEEDS + 1000 * task.seed + n for n in range(task.loops.trial_episodes)),
             library=tuple(plan.skills),

@@ -111,7 +111,7 @@ def skill_fields(state: RunState, plan: PlanState, inner: Inner, earlier: Sequen
         "attempts_allowed": str(task.loops.attempts),
     }
     if is_controller:
-        return fields
+        return {**fields, "interrupted": _interrupted(task)}
     learner = "becomes one choice of a learner, which learns when a call pays"
     use = "can be called by the controller, the routine that plays whole episodes" if task.mode == "code-only" else learner
     return {**fields, "max_steps": steps, "use": f"{use}, in any situation of an episode and also several times"}
@@ -185,6 +185,16 @@ def _earlier_skills(state: RunState, earlier: Sequence[Entry]) -> str:
         return ""
     version = _card(state).version
     return render("earlier_skills", number=str(len(earlier)), skills="\n\n".join(words.earlier_skill(entry, version) for entry in earlier))
+
+
+def _interrupted(task: Task) -> str:
+    """What the environment's interrupts do to a controller."""
+    if not task.environment.interrupts:
+        return ""
+    return (
+        " Nor do the interrupts end it: where one holds, the call it has made of a skill returns, with the present `obs` and `info`, "
+        "and the controller goes on and decides anew."
+    )
 
 
 def _remembered(task: Task) -> str:

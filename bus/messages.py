@@ -79,11 +79,13 @@ class Skill(Part):
     """Source of one Python generator function `name(obs, info)` that yields actions; optionally `can_run(obs, info)` beside it.
 
     max_steps   environment steps after which a call is stopped, >= 1
+    whole       it plays whole episodes: an interrupt ends the call it has made of another skill, and hands control back to it
     """
 
     name: Identifier
     source: str
     max_steps: int = Field(ge=1)
+    whole: bool = False
 
 
 class TrialEpisode(Part):

@@ -28,7 +28,8 @@ class Rules:
     success_reward  added to the reward of the first step after which `success` holds
     call_s     wall-clock seconds a call may take before SkillTimeout is raised in it
     fallbacks  actions to draw from where a call takes no step; empty: any action
-    interrupts  (name, condition) that end a call of a skill, nested calls included, where they hold after a step
+    interrupts  (name, condition) that end a call of a skill, nested calls included, where they hold after a step; of a skill that plays
+                whole episodes, only the call it has made of another
     until_success  the episode ends, as terminated, with the first step after which `success` holds
     """
 
@@ -165,12 +166,13 @@ class Episode:
                 if decision.fault or self.over:
                     decision.ended = "error" if decision.fault else "episode over"
                     return
-                if decision.interrupt:
+                if decision.interrupt and not skill.whole:
                     decision.ended = "interrupted"
                     return
                 if decision.duration >= skill.max_steps:
                     decision.ended = "step limit"
                     return
+                skill.calls.interrupted = skill.whole and bool(decision.interrupt)
                 value = self._inside(play.send, (copied(self.obs), self.info))
         except StopIteration:
             decision.ended = "returned"

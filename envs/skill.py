@@ -21,7 +21,7 @@ import re
 import traceback
 from collections import UserDict
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
@@ -45,35 +45,18 @@ class SkillTimeout(BaseException):
     """Raised inside a skill at its soft deadline; a BaseException, so that `except Exception` does not swallow it."""
 
 
-@dataclass(frozen=True)
-class CompiledSkill:
-    """A skill ready to be called. `play(obs, info)` makes the generator of one call; `can_run` is None if the skill has none."""
-
-    name: str
-    max_steps: int
-    play: Callable[[Any, dict[str, Any]], Play]
-    can_run: Callable[[Any, dict[str, Any]], Any] | None
-
-
-@dataclass(frozen=True)
-class SkillSource:
-    """A skill as it travels to a worker; the fields are those of `messages.Skill`."""
-
-    name: str
-    source: str
-    max_steps: int
-
-
 @dataclass
 class Calls:
     """The calls a running skill makes of others.
 
-    callee  name of the skill it has called and that runs now, the outermost one; empty while its own code runs
-    begun   how many such calls have begun
+    callee       name of the skill it has called and that runs now, the outermost one; empty while its own code runs
+    begun        how many such calls have begun
+    interrupted  an interrupt held after the last step: the call under way ends with it
     """
 
     callee: str = ""
     begun: int = 0
+    interrupted: bool = False
 
     def enter(self, name: str) -> bool:
         """A call begins; whether it is an outermost one, which has to `leave`."""
@@ -87,6 +70,31 @@ class Calls:
         self.callee = ""
 
 
+@dataclass(frozen=True)
+class CompiledSkill:
+    """A skill ready to be called. `play(obs, info)` makes the generator of one call; `can_run` is None if the skill has none.
+
+    whole  an interrupt ends the call it has made of another skill, not its own; `calls` says so to that one
+    """
+
+    name: str
+    max_steps: int
+    play: Callable[[Any, dict[str, Any]], Play]
+    can_run: Callable[[Any, dict[str, Any]], Any] | None
+    whole: bool = False
+    calls: Calls = field(default_factory=Calls)
+
+
+@dataclass(frozen=True)
+class SkillSource:
+    """A skill as it travels to a worker; the fields are those of `messages.Skill`."""
+
+    name: str
+    source: str
+    max_steps: int
+    whole: bool = False
+
+
 def compile_skills(
     skills: Iterable[SkillSource], imports: Iterable[str], constants: Mapping[str, Any], calls: Calls | None = None
 ) -> list[CompiledSkill]:
@@ -97,7 +105,7 @@ def compile_skills(
     for skill in skills:
         namespace = _namespace(skill.name, allowed, constants)
         function, can_run = _define(skill, allowed, namespace)
-        compiled.append((CompiledSkill(skill.name, skill.max_steps, function, can_run), namespace))
+        compiled.append((CompiledSkill(skill.name, skill.max_steps, function, can_run, skill.whole, calls), namespace))
         others[skill.name] = _bounded(skill.name, function, skill.max_steps, calls)
     for skill_, namespace in compiled:
         for name, call in others.items():
@@ -200,6 +208,8 @@ def _bounded(name: str, function: Callable[..., Play], max_steps: int, calls: Ca
             action = next(play)
             for _ in range(max_steps):
                 latest = yield action
+                if calls.interrupted:  # only the outermost call is resumed here; what it has called ends with it
+                    break
                 action = play.send(latest)
             play.close()
         except StopIteration:

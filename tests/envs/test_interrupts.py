@@ -46,6 +46,17 @@ def test_interrupt_inside_a_nested_call_ends_the_whole_call():
     assert episode.last.startswith("obs[0]=2")
 
 
+def test_interrupt_ends_the_call_a_controller_has_made_and_the_controller_goes_on():
+    body = "for calls in range(1, 4):\n    obs, info = yield from outer(obs, info)\n    print(calls, int(obs[0]))\nyield STAY"
+    player = skill("player", body, max_steps=100).model_copy(update={"whole": True})
+    deep = skill("outer", "obs, info = yield from on(obs, info)\nprint('not reached before an interrupt')\nyield RIGHT")
+    half_way = CORRIDOR.model_copy(update={"interrupts": {"each": "obs[0] >= 1"}})
+    (episode,) = try_skill(half_way, player, (ON, deep), "False", [1])
+    # Three calls of `outer`, each ended after one step by the interrupt, however deep; then the controller's own step.
+    assert (episode.ended, episode.steps, episode.error) == ("returned", 4, "")
+    assert [line.split() for line in episode.trace if line.startswith("it printed")] == [["it", "printed:", "1", "1", "2", "2", "3", "3"]]
+
+
 def test_skill_that_catches_everything_cannot_go_on_after_an_interrupt():
     stubborn = skill("stubborn", "while True:\n    try:\n        yield RIGHT\n    except BaseException:\n        pass")
     (episode,) = try_skill(CORRIDOR, stubborn, (), "False", [1])

@@ -15,5 +15,5 @@ class Limits:
     """
 
     memory_mb: int = 512
-    start_s: float = 120.0
+    start_s: float = 300.0
     unsafe: bool = False

@@ -34,6 +34,7 @@ log = structlog.get_logger()
 
 MAX_ANSWER = 4 << 20
 READY_S = 30.0
+ORDER_S = 60.0  # for what a zygote does at once; one that is gone is noticed at once, by its closed socket
 
 # What a worker inherits of the parent's environment: nothing. One thread, because the process forks; fixed hashing, because
 # the order of sets must not differ between a trial and its replay; no window, no sound.
@@ -140,8 +141,8 @@ class Zygote:
 
     def reap(self, pid: int) -> int:
         """Wait status of a worker that has ended."""
-        self._channel.send({"reap": pid}, 10)
-        return int(self._channel.receive(10)["status"])
+        self._channel.send({"reap": pid}, ORDER_S)
+        return int(self._channel.receive(ORDER_S)["status"])
 
     def close(self) -> None:
         """End the zygote, and with it all of its workers."""
@@ -188,9 +189,9 @@ class Zygote:
 
     def _fork(self, message: dict[str, Any], descriptors: list[int]) -> int:
         try:
-            self._channel.send({"fork": True, **message}, 10)
+            self._channel.send({"fork": True, **message}, ORDER_S)
             socket.send_fds(self._channel.socket, [b"+"], descriptors)
-            return int(self._channel.receive(30)["pid"])
+            return int(self._channel.receive(max(ORDER_S, self.limits.start_s))["pid"])  # the first of them makes the environments
         except (WireError, OSError) as error:
             raise WorkerDied(f"no worker for {self.environment.id!r}: {error}; {self._last_words()}") from None
 

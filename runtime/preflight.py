@@ -18,7 +18,7 @@ from rlgpt.runtime.child import Spec, inherited, planners
 from rlgpt.runtime.prices import user_file
 from rlgpt.runtime.scenario import TRANSCRIPT, Scenario
 
-DESCRIBE_S = 120.0  # of an environment that is not hosted
+DESCRIBE_S = 320.0  # of an environment that is not hosted
 
 
 class NotReady(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,7 @@ def study(
     plan = studies.read(path)
     folder = runs_folder(runs) / f"study-{plan.name}"
     cells = studies.cells(plan, path.parent, folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the runs under way are ended, and resumed by the next call
     failures = [] if table else studies.carry_out(cells, jobs, typer.echo)
     folder.mkdir(parents=True, exist_ok=True)
     found = study_table.rows(cells)

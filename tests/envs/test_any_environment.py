@@ -13,7 +13,6 @@ from rlgpt.envs import card_files
 from rlgpt.envs.card import make_card
 from rlgpt.envs.pool import Call, Primitive, Replayer, Trials, WorkerPool
 from rlgpt.envs.space import restore
-from rlgpt.envs.zygote import Zygote
 
 LIMIT, STEPS = 60, 12
 CASES = [
@@ -43,7 +42,8 @@ def environment_of(name: str, kwargs: dict, module: str) -> Environment:
 @pytest.mark.parametrize(("name", "kwargs", "module"), CASES, ids=[f"{case[0]}" for case in CASES])
 def test_environment_by_its_id_has_a_card_and_is_tried_played_and_verified(name, kwargs, module):
     environment = environment_of(name, kwargs, module)
-    with Zygote(environment) as zygote:
+    with Trials(environment) as trials:
+        zygote = trials._zygote  # some take seconds to start
         task = Task(name="any", goal="Go on.", success=f"steps >= {STEPS}", environment=environment)
         card = make_card(task, zygote.description)
         actions = restore(zygote.description.action_space)
@@ -62,10 +62,9 @@ def test_environment_by_its_id_has_a_card_and_is_tried_played_and_verified(name,
                 again = clean.replay(end.seed, end.actions)
                 assert (again.success, again.steps, again.truncated) == (end.success, end.steps, end.truncated)
                 assert again.episode_return == pytest.approx(end.episode_return)
+        episodes = trials.run(skill, (), task.success, [1, 2])
     assert len(ends) >= 3
     assert 0 < tokens(card.text) < 1500
-    with Trials(environment) as trials:
-        episodes = trials.run(skill, (), task.success, [1, 2])
     assert [episode.error for episode in episodes] == ["", ""]
     assert all(episode.ended in ("returned", "step limit", "episode over") for episode in episodes)
     assert all(episode.first and episode.last and episode.trace for episode in episodes)

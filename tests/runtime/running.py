@@ -1,6 +1,7 @@
 """Runs of real processes, for tests about processes: small, offline, in a folder of their own."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +20,9 @@ QUICK = ("mode=rl-only", "trainer.env_steps=1024", "trainer.rollout=32", "traine
 """Plain PPO for a moment, below the target: exit status 1."""
 # A curve has 200 points: here one every 20,000 steps, so that the first is there after seconds, and the last after minutes.
 ENDLESS = ("mode=rl-only", "trainer.env_steps=4000000", "trainer.rollout=32", "trainer.checkpoint_every=256", "evaluation.episodes=4")
+
+# The background job of a shell ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def sets(*overrides: str) -> list[str]:

@@ -157,7 +157,7 @@ def test_reader_that_has_seen_enough_is_no_error(rlgpt: Rlgpt):
     assert process.stdout is not None
     assert "slow" in process.stdout.readline()
     process.stdout.close()
-    assert process.wait(20) == 141
+    assert process.wait(200) == 141
 
 
 @pytest.mark.parametrize(

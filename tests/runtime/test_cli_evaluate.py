@@ -5,10 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from rlgpt.agents.learning.learner import learn
 from rlgpt.bus.messages import Skill, TrainingRequested
 from rlgpt.bus.task import Environment, Evaluation, Learner
+from rlgpt.runtime.cli import app
 
 PUSH = Skill(
     name="push", source="def push(obs, info):\n    for _ in range(3):\n        obs, info = yield 1 if obs[2] > 0 else 0\n", max_steps=5
@@ -65,7 +67,7 @@ def test_further_seeds_are_the_default_and_other_actions_are_owned_up_to(policy:
 def test_what_is_no_policy_file_is_a_line_and_status_2(tmp_path: Path, content: bytes | None, words: str) -> None:
     if content is not None:
         (tmp_path / "policy.pt").write_bytes(content)
-    status, _, errors = evaluate(str(tmp_path / "policy.pt"))
-    assert status == 2
-    assert words in errors
-    assert "Traceback" not in errors
+    result = CliRunner().invoke(app, ["evaluate", str(tmp_path / "policy.pt")])
+    assert result.exit_code == 2
+    assert words in result.output
+    assert "Traceback" not in result.output

@@ -48,7 +48,7 @@ def test_interrupted_study_leaves_no_process_and_resumes_its_run(rlgpt: Rlgpt):
     until("every process is gone", lambda: processes_of(cell.run().path) == {})
     second = rlgpt.start("study", str(path))
     until("the same run works again", lambda: len(processes_of(cell.run().path)) > 4)
-    second.send_signal(2)
+    second.terminate()
     said, _ = second.communicate(timeout=200)
     assert "mountain_car / PPO / seed 0: resumed" in said
     assert [run.name for run in cell.folder.iterdir() if run.is_dir()] == ["mountain_car-1"]

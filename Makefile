@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RLGPT := $(BIN)/rlgpt
 
-.PHONY: help venv demo test lint types bench bench-workers bench-learner bench-bus bench-crafter bench-small-model clean
+.PHONY: help venv demo test lint types bench bench-workers bench-learner bench-bus bench-crafter bench-luanti bench-small-model clean
 
 help:
 	@echo "make demo    install, then run RL-GPT on Mountain Car to its end, offline"
@@ -63,6 +63,10 @@ bench-crafter: venv
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[crafter]'
 	$(BIN)/python tests/benchmarks/bench_crafter.py
 	$(BIN)/python tests/benchmarks/bench_crafter_by_hand.py
+
+# Not part of `bench`: it needs the Luanti server (docs/environments.md).
+bench-luanti: venv
+	$(BIN)/python tests/benchmarks/bench_luanti.py
 
 # Not part of `bench`: it takes its budget of minutes, and installs a model and its server of 200 MB, into a place of their own under build/.
 bench-small-model: venv

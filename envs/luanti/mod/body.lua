@@ -104,20 +104,23 @@ function rl.move(a, ahead, left, jump, sneak, sprint)
   a.sneaking = sneak
   local def = rl.registered[at(a, 0.5)]
   a.in_liquid = rl.liquid[rl.id_of[def.name]] == 1
+  local before = a.vy
   local speed = sneak and SNEAK or (sprint and SPRINT or WALK)
   if a.in_liquid then
     -- The engine's terminal speed of sinking: 2 * movement_liquid_sink against its resistance, by viscosity.
     a.vy = jump and SWIM or (-20 / (100 * (0.3 * (def.liquid_viscosity or 1) + 0.7)) - (sneak and SWIM or 0))
-    speed = speed * 0.5
+    speed, before = speed * 0.5, a.vy
   else
-    if jump and a.on_ground then a.vy = JUMP end
-    a.vy = max(-60, a.vy - GRAVITY * TICK)
+    if jump and a.on_ground then before = JUMP end
+    a.vy = max(-60, before - GRAVITY * TICK)
   end
   walk(a, ahead, left, speed)
-  local hit = slide(a, 0, a.vy * TICK, 0)
+  -- The mean of the speeds before and after: ticks are longer than the engine's frames, and a jump has to be as high.
+  local rise = (before + a.vy) / 2 * TICK
+  local hit = slide(a, 0, rise, 0)
   a.on_ground = false
   if hit then
-    if a.vy < 0 then
+    if rise < 0 then
       -- Rest on the node itself, wherever the last small step ended.
       local floor_y = floor(a.y + 0.5) - 0.5
       if a.y - floor_y < 0.06 and not blocked(a.x, floor_y, a.z) then a.y = floor_y end

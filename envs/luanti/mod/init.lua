@@ -15,6 +15,8 @@ local rl = {
   fd = assert(tonumber(insecure.os.getenv("RLGPT_FD")), "RLGPT_FD names no descriptor"),
   settings = assert(minetest.parse_json(insecure.os.getenv("RLGPT_SETTINGS") or ""), "RLGPT_SETTINGS holds no JSON"),
 }
+-- Twenty-odd loops of ours and the game's own code do not fit into LuaJIT's default of machine code, which it then throws away.
+insecure.require("jit").opt.start("maxtrace=4000", "maxmcode=8192", "maxrecord=8000")
 local folder = minetest.get_modpath(minetest.get_current_modname())
 for _, part in ipairs({"layout", "nodes", "ores", "trees", "chance", "map", "rays", "sight", "player", "body", "crafting", "hands", "places",
     "picture", "serve"}) do

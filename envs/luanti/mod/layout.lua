@@ -1,5 +1,5 @@
 -- What travels over the socket; `envs/luanti/wire.py` has the same structures. Coordinates outside of this mod are Minecraft's: x east, y up,
--- z south (the engine's z is north), block i reaches from i to i + 1 (the engine's node from i - 0.5 to i + 0.5).
+-- z south (the engine's z is north), x and z from the block the episode began in; block i reaches from i to i + 1 (the engine's node from i - 0.5 to i + 0.5).
 local rl = ...
 rl.RADIUS, rl.HEIGHT = 8, 5            -- of the cube of blocks around the agent
 rl.WIDTH, rl.DEPTH = 2 * 8 + 1, 2 * 5 + 1
@@ -7,22 +7,23 @@ rl.CELLS = rl.WIDTH * rl.WIDTH * rl.DEPTH
 rl.ROWS, rl.COLUMNS = 7, 9             -- of the lidar
 rl.REACH = 32                          -- of sight, in nodes
 rl.KINDS, rl.KEPT, rl.HITS = 12, 4, 24 -- remembered kinds of blocks, the nearest of each that are told, kinds of hits told
-local sizes = {CELLS = rl.CELLS, RAYS = rl.ROWS * rl.COLUMNS, KINDS = rl.KINDS, PLACES = rl.KINDS * rl.KEPT * 3, HITS = rl.HITS}
-rl.ffi.cdef(([[
+local sizes = {CELLS = rl.CELLS, RAYS = rl.ROWS * rl.COLUMNS, KINDS = rl.KINDS, PLACES = rl.KINDS * rl.KEPT * 3, COMPASS = rl.KINDS * 4, HITS = rl.HITS}
+rl.ffi.cdef((([[
 ssize_t read(int fd, void *buffer, size_t size);
 ssize_t write(int fd, const void *buffer, size_t size);
 typedef struct { int32_t command, size; } rl_request;
 typedef struct { int32_t parts[8], ticks, picture; } rl_action;
 typedef struct {
-  int32_t total, tail;
+  int32_t total, tail, fresh;
   float self[16], progress, breath;
   int32_t on_ground, in_liquid, died, done, tick, damage, dug;
   int32_t pointed[4];
   int32_t counts[KINDS], places[PLACES];
+  float nearest[COMPASS];
   int32_t hits, hit_ids[HITS];
   float hit_at[HITS * 3];
   float lidar[RAYS];
   uint16_t cube[CELLS];
 } rl_reply;
 typedef struct { uint16_t id[4096], depth[4096]; uint8_t face[4096]; } rl_picture;
-]]):gsub("%u%u%u+", function(name) return sizes[name] and tostring(sizes[name]) end))
+]]):gsub("%u%u%u+", function(name) return sizes[name] and tostring(sizes[name]) end)))

@@ -9,6 +9,7 @@ rl.scoopable = ffi.new("uint8_t[65536]")       -- stops a bucket
 rl.liquid = ffi.new("uint8_t[65536]")
 rl.opaque = ffi.new("uint8_t[65536]")          -- stops sight
 rl.something = ffi.new("uint8_t[65536]")       -- stops a ray of the lidar
+rl.drawn = ffi.new("uint8_t[65536]")           -- is in pictures: all but plants, of which a cube would give a wrong idea
 rl.kind_of = ffi.new("uint8_t[65536]")         -- remembered kind, from 1; 0 for none
 rl.names, rl.id_of = {}, {}
 rl.registered = {}
@@ -50,6 +51,10 @@ minetest.register_on_mods_loaded(function()
     rl.scoopable[id] = (def.pointable or def.liquidtype == "source") and 1 or 0
     rl.opaque[id] = clear[def.drawtype] and 0 or 1
     rl.something[id] = (id > rl.UNSEEN and def.drawtype ~= "airlike") and 1 or 0
+  end
+  for id = 0, #sorted - 1 do
+    local kind = rl.registered[id].drawtype or ""
+    rl.drawn[id] = (rl.something[id] == 1 and not kind:find("^plantlike") and kind ~= "firelike") and 1 or 0
   end
   rl.walkable[rl.UNSEEN], rl.opaque[rl.UNSEEN], rl.pointable[rl.UNSEEN], rl.scoopable[rl.UNSEEN] = 1, 1, 0, 0
   for kind, members in ipairs(rl.settings.kinds) do

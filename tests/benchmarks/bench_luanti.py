@@ -1,0 +1,123 @@
+"""Luanti's speed through Gymnasium, one environment in one process and its server in another.
+
+    python tests/benchmarks/bench_luanti.py [--steps 8000] [--resets 200] [--worlds 0]
+
+Steps per second of wall time, and microseconds of CPU time of either process, which other work on the machine changes less; resets to
+new areas and to the same one; resident memory of the server after them. `--worlds N` lets a hand-written controller of the card's toolkit
+look for a diamond in N held-out worlds, in fair view, within 12,000 ticks. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "luanti"))
+
+import luanti_by_hand
+
+from rlgpt.envs.registry import make
+
+NAME = "rlgpt/Luanti-v0"
+NOOP = [0, 0, 0, 12, 12, 0, 0, 0]
+HELD_OUT = 1_000_000
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def actions_of(kind: str, count: int) -> list[Any]:
+    rng = np.random.default_rng(0)
+    if kind == "no-op":
+        return [np.array(NOOP)] * count
+    if kind == "look around and dig":
+        return [np.array([0, 0, 0, 12 + rng.integers(-1, 2), 12 + rng.integers(-1, 2), 3, 0, 0]) for _ in range(count)]
+    return [np.array([rng.integers(3), rng.integers(3), rng.integers(4), *(12 + rng.integers(-1, 2, 2)), 3, 0, 0]) for _ in range(count)]
+
+
+def steps(kind: str, count: int, **kwargs: Any) -> None:
+    env = make(NAME, {"target": "", **kwargs}, None)
+    env.reset(seed=HELD_OUT)
+    server = env.unwrapped._server
+    actions = actions_of(kind, count)
+    for action in actions[: count // 4]:  # LuaJIT and caches warm up
+        env.step(action)
+    begin, ours, theirs = time.perf_counter(), time.process_time(), cpu_s(server.pid)
+    for action in actions:
+        if env.step(action)[2]:
+            env.reset(seed=HELD_OUT)
+    wall, ours, theirs = time.perf_counter() - begin, time.process_time() - ours, cpu_s(server.pid) - theirs
+    what = kind + (", pictures" if kwargs.get("pictures") else "") + (f", {kwargs['ticks']} ticks a step" if "ticks" in kwargs else "")
+    print(
+        f"| {what} | {count / wall:,.0f} | {1e6 * ours / count:.0f} | {1e6 * theirs / count:.0f} | {count / (ours + theirs):,.0f} |",
+        flush=True,
+    )
+    env.close()
+
+
+def resets(count: int) -> None:
+    env = make(NAME, {"target": ""}, None)
+    new, same, pids, most = [], [], set(), 0
+    for seed in range(count):
+        for times in (new, same):
+            begin = time.perf_counter()
+            env.reset(seed=seed)
+            times.append(1000 * (time.perf_counter() - begin))
+            for _ in range(20):
+                env.step([1, *NOOP[1:5], 3, 0, 0])
+        server = env.unwrapped._server
+        pids.add(server.pid)
+        most = max(most, server.memory())
+    print(f"\n{count} new areas: median {statistics.median(new):.0f} ms, 90 % under {sorted(new)[int(0.9 * count)]:.0f} ms")
+    print(f"the same area again: median {statistics.median(same):.2f} ms, 90 % under {sorted(same)[int(0.9 * count)]:.2f} ms")
+    print(f"server's memory: {server.memory() / 2**20:.0f} MiB at the end, {most / 2**20:.0f} MiB at most; {len(pids)} servers")
+    env.close()
+
+
+def worlds(count: int) -> None:
+    """How often the hand-written controller gets each item, and when."""
+    env = make(NAME, {}, None)
+    first: dict[str, list[int]] = {}
+    for seed in range(HELD_OUT, HELD_OUT + count):
+
+        def watch(info: dict[str, Any]) -> None:
+            for item in info["new"].split():
+                first.setdefault(item, []).append(info["step"])
+
+        luanti_by_hand.play(env.unwrapped, seed, luanti_by_hand.diamond, watch=watch)
+    print(f"\n| by hand, {count} held-out worlds | got it | median tick |\n|---|---|---|")
+    for item, when in first.items():
+        print(f"| {item} | {len(when)} | {statistics.median(when):,.0f} |")
+    env.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--resets", type=int, default=200)
+    parser.add_argument("--worlds", type=int, default=0)
+    args = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n")
+    print("| | steps/s | Python, µs | server, µs | steps a CPU second |\n|---|---|---|---|---|")
+    for kind in ("no-op", "look around and dig", "wander and dig"):
+        steps(kind, args.steps)
+    steps("wander and dig", args.steps // 4, ticks=4)
+    steps("wander and dig", args.steps // 8, pictures=True)
+    if args.resets:
+        resets(args.resets)
+    if args.worlds:
+        worlds(args.worlds)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ import structlog
 from rlgpt.agents.library import About, Library, LibraryError, Trial, bare_environment, card_of, code_hash, skill_id
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.progress import Attempt, PlanState
-from rlgpt.agents.requests import CONTROLLER, Settle
+from rlgpt.agents.requests import CONTROLLER, Settle, question_prefix
 from rlgpt.bus.messages import Skill, TrainingFinished
 from rlgpt.bus.task import Artifact, SubTask
 
@@ -60,7 +60,7 @@ def _trial(state: RunState, plan: PlanState, attempt: Attempt, role: str, date: 
     if draft is None or tried is None or state.submitted is None:
         raise ValueError(f"attempt {attempt.number} was not tried")
     keys = (f"plan-{plan.number}/{role}/{draft.skill.name}/attempt-{attempt.number}", f"plan-{plan.number}/{role}")
-    asked = (state.spent.questions.get(f"{state.task.mode}/{key}") for key in keys)
+    asked = (state.spent.questions.get(f"{question_prefix(state.task)}/{key}") for key in keys)
     return Trial(
         run=state.submitted.run,
         scenario=state.task.name,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rlgpt.bus.messages import Skill
+from rlgpt.bus.task import Task
 
 CONTROLLER = "controller"
 """Name of the sub-action that `code-only` adds to every plan: the program that plays whole episodes with the accepted skills."""
@@ -87,3 +88,8 @@ class Finish:
 
 
 Request = AskDivision | AskPlan | AskSkill | Settle | AskSetUp | AskTrialReview | AskPlanReview | Finish
+
+
+def question_prefix(task: Task) -> str:
+    """What the logical keys of a task's questions begin with: answers of different settings never meet in one transcript."""
+    return f"{task.mode}/one-agent" if task.agents == "one" else task.mode

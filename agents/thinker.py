@@ -12,6 +12,7 @@ from rlgpt.agents.budget import Over, over
 from rlgpt.agents.llm.questioner import Questioner, QuestionFailed
 from rlgpt.agents.llm.transcript import Transcript
 from rlgpt.agents.prompts import render
+from rlgpt.agents.requests import question_prefix
 from rlgpt.bus.messages import BudgetSpent
 
 A = TypeVar("A", bound=BaseModel)
@@ -48,7 +49,7 @@ class Thinker(Agent):
     @property
     def key_prefix(self) -> str:
         """What the logical keys of this agent's questions begin with."""
-        return self.state.task.mode
+        return question_prefix(self.state.task)
 
     def out_of_budget(self, failure: QuestionFailed) -> BudgetSpent | None:
         """What a role says that cannot go on because its question was beyond the budget; None where the question failed otherwise."""

@@ -92,8 +92,7 @@ def _labelled(frame: Frame, episode: Episode) -> Image.Image:
 
 def write(frames: Sequence[Image.Image], to: Path, per_s: int) -> None:
     """Write a film as `.gif` or `.mp4`, `per_s` frames a second. Raises CannotFilm."""
-    writers: dict[str, Callable[[Sequence[Image.Image], Path, int], None]] = {".gif": _gif, ".mp4": _mp4}
-    writer = writers.get(to.suffix.lower())
+    writer = WRITERS.get(to.suffix.lower())
     if writer is None:
         raise CannotFilm(f"{to}: a film's name ends in .gif or .mp4")
     try:
@@ -118,3 +117,6 @@ def _mp4(frames: Sequence[Image.Image], to: Path, per_s: int) -> None:
     for frame in frames:
         writer.send(frame.tobytes())
     writer.close()
+
+
+WRITERS: dict[str, Callable[[Sequence[Image.Image], Path, int], None]] = {".gif": _gif, ".mp4": _mp4}

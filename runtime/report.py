@@ -228,7 +228,7 @@ def _rows(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
         rows.append((f"  {phase}", [duration(summary.story.phases[phase]) for summary in summaries]))
     rows += [
         ("models", [origin(summary) for summary in summaries]),
-        ("tokens", [f"{state.spent.tokens:,}" for state in states]),
+        ("live tokens", [f"{state.spent.tokens:,}" for state in states]),
         ("cost", [money(state.spent.usd, state.spent.unpriced) for state in states]),
         ("device", [best.device if best else "" for best in bests]),
         ("seed", [str(state.task.seed) if state.submitted else "?" for state in states]),

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import zmq
+
 from rlgpt.bus.security import make_broker, make_client
 
 RUNS = "runs"
@@ -265,6 +267,21 @@ def _reachable(tcp: str) -> str:
     if not found or not 0 < int(found[2]) < 65_536:
         raise RunFolderError(f"--bus {tcp!r}: expected tcp://HOST:PORT, such as tcp://192.0.2.7:7000, or tcp://*:7000 for every interface")
     return f"tcp://127.0.0.1:{found[2]}" if found[1] in ("*", "0.0.0.0") else tcp  # noqa: S104
+
+
+def try_to_bind(tcp: str) -> None:
+    """Listen there for a moment. Raises RunFolderError where that cannot be done: not this machine's address, or in use."""
+    _reachable(tcp)
+    context = zmq.Context()
+    try:
+        with context.socket(zmq.ROUTER) as probe:
+            probe.linger = 0
+            probe.ipv6 = "[" in tcp
+            probe.bind(tcp)
+    except zmq.ZMQError as error:
+        raise RunFolderError(f"--bus {tcp}: this machine cannot listen there: {error.strerror}; name one of its own addresses") from None
+    finally:
+        context.term()
 
 
 def _socket_path(run: Path) -> Path:

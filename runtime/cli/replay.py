@@ -34,11 +34,13 @@ def replay(
     from rlgpt.runtime.cli.evaluate import CannotEvaluate, from_run
 
     try:
+        if to is not None and to.suffix.lower() not in film.WRITERS:
+            raise film.CannotFilm(f"{to}: a film's name ends in .gif or .mp4")
         name, request, weights = from_run(which, runs)
         held = request.evaluation
         changes = {"episodes": 1, "first_seed": seed} if seed is not None else {"episodes": min(episodes, held.episodes)}
         request = request.model_copy(update={"evaluation": held.model_copy(update=changes)})
-        typer.echo(f"{name}: playing {request.evaluation.episodes} episodes of {request.environment.id} ...", err=True)
+        typer.echo(f"{name}: playing {request.evaluation.episodes} held-out episode(s) of {request.environment.id} ...", err=True)
         played = film.play(request, weights)
         chosen = played if seed is not None else film.picked(played)
         with film.camera_for(request) as camera:

@@ -28,9 +28,11 @@ def launch(
 ) -> None:
     """Run a scenario to its end, with a live view."""
     from rlgpt.runtime.launcher import prepare
-    from rlgpt.runtime.run import runs_folder
+    from rlgpt.runtime.run import runs_folder, try_to_bind
     from rlgpt.runtime.scenario import load
 
+    if bus is not None:
+        try_to_bind(bus)
     loaded = load(scenario, sets or ())
     described = _ready(loaded)
     run = prepare(loaded, runs_folder(runs), bus)
@@ -48,6 +50,7 @@ def resume(which: Which = "latest", runs: Runs = None) -> None:
     run = find_run(which, runs)
     finished = summarize(run).story.state.finished
     if finished is not None:
+        typer.echo(f"{run.name} has ended; there is nothing to resume", err=True)
         _close(run, STATUS[finished.outcome])
     loaded = load(str(run.scenario))
     recorded = run.recorded.read_bytes() if run.recorded.is_file() else None

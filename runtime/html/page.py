@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from rlgpt.agents.llm import transcript
+from rlgpt.agents.requests import question_prefix
 from rlgpt.runtime.html import sections
 from rlgpt.runtime.html.element import Markup, el, join
 from rlgpt.runtime.report import Summary, origin
@@ -30,7 +31,7 @@ def page(summary: Summary) -> str:
     if state.submitted is not None:
         target = state.task.evaluation.target
         best = set(sections.best_plans(state))
-        body += [sections.plan(plan, plan.number in best, state.task.mode, target, told) for plan in state.plans.values()]
+        body += [sections.plan(plan, plan.number in best, question_prefix(state.task), target, told) for plan in state.plans.values()]
         body.append(el("section", el("h2", "Cost by role"), sections.cost(state.spent.questions.values())))
     body.append(el("section", el("h2", "Failures and restarts"), _faults(summary)))
     body.append(el("section", el("h2", "How to repeat it"), *_reproduce(summary)))

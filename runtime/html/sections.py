@@ -28,8 +28,9 @@ class Told:
 
     lines: Mapping[str, Line]
 
-    def explanation(self, mode: str, plan: int, name: str, attempt: int) -> str:
-        line = self.lines.get(f"{mode}/plan-{plan}/fast/{name}/attempt-{attempt}")
+    def explanation(self, prefix: str, plan: int, name: str, attempt: int) -> str:
+        keys = (f"{prefix}/plan-{plan}/{role}/{name}/attempt-{attempt}" for role in ("fast", "solo"))
+        line = next((self.lines[key] for key in keys if key in self.lines), None)
         return str((line.answer or {}).get("explanation", "")) if line else ""
 
 
@@ -66,7 +67,7 @@ def _stages(state: RunState) -> Markup | None:
     return join(el("h3", "Stages"), el("div", [el("div", line, test) for line, test in zip(lines, tests, strict=True)]))
 
 
-def plan(plan: PlanState, best: bool, mode: str, target: float, told: Told) -> Markup:
+def plan(plan: PlanState, best: bool, prefix: str, target: float, told: Told) -> Markup:
     """One plan with its sub-actions, learning, evaluation and review."""
     title = f"Plan {plan.number}" + (f", stage {plan.stage}" if plan.stage else "") + (" (best)" if best else "")
     parts: list[Markup] = [el("h2", title, id=f"plan-{plan.number}")]
@@ -74,7 +75,7 @@ def plan(plan: PlanState, best: bool, mode: str, target: float, told: Told) -> M
         parts.append(el("p", plan.proposal.rationale))
     if plan.failure:
         parts.append(el("p", plan.failure, class_="bad"))
-    parts += [_sub_action(plan.number, inner, mode, told) for inner in plan.inner.values()]
+    parts += [_sub_action(plan.number, inner, prefix, told) for inner in plan.inner.values()]
     parts += _learning(plan, target)
     if plan.review:
         reviews = [el("li", el("code", r.name), " worked: " if r.worked else " did not work: ", r.why) for r in plan.review.sub_actions]
@@ -83,7 +84,7 @@ def plan(plan: PlanState, best: bool, mode: str, target: float, told: Told) -> M
     return el("section", parts)
 
 
-def _sub_action(plan: int, inner: Inner, mode: str, told: Told) -> Markup:
+def _sub_action(plan: int, inner: Inner, prefix: str, told: Told) -> Markup:
     spec, settled = inner.spec, inner.settled
     if spec.mode == "rl":
         state = el("span", "left to the learner", class_="tag")
@@ -102,7 +103,7 @@ def _sub_action(plan: int, inner: Inner, mode: str, told: Told) -> Markup:
         head.append(el("p", "Settled: ", settled.reason, class_="note"))
     before = ""
     for attempt in inner.attempts:
-        head.append(_attempt(attempt, before, told.explanation(mode, plan, spec.name, attempt.number)))
+        head.append(_attempt(attempt, before, told.explanation(prefix, plan, spec.name, attempt.number)))
         before = attempt.draft.skill.source if attempt.draft else before
     return el("article", head)
 

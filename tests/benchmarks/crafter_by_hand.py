@@ -25,6 +25,22 @@ NOOP, LEFT, RIGHT, UP, DOWN, DO, SLEEP, STONE, TABLE, FURNACE, PLANT = range(11)
 MAKE = {"wood_pickaxe": 11, "stone_pickaxe": 12, "iron_pickaxe": 13, "wood_sword": 14, "stone_sword": 15, "iron_sword": 16}
 SIDES = {(-1, 0): LEFT, (1, 0): RIGHT, (0, -1): UP, (0, 1): DOWN}
 WATER, GRASS, ROCK, PATH, SAND, TREE, LAVA, COAL, IRON, DIAMOND = range(1, 11)
+FAR = 1 << 20
+NUMBER = {
+    "water": 1,
+    "grass": 2,
+    "stone": 3,
+    "path": 4,
+    "sand": 5,
+    "tree": 6,
+    "lava": 7,
+    "coal": 8,
+    "iron": 9,
+    "diamond": 10,
+    "table": 11,
+    "furnace": 12,
+}
+COW = 1
 MOUNTAIN = (ROCK, PATH, COAL, IRON, DIAMOND, LAVA)
 DUSK, DAWN = 150, 300
 
@@ -36,10 +52,18 @@ def by_hand(obs, info):
         _, info = yield mind.decide(info)
 
 
+class Spot:
+    """A cell, what is there, and how many actions it takes to stand next to it."""
+
+    def __init__(self, x, y, what, steps):
+        self.cell, self.what, self.steps = (x, y), what, steps
+
+
 class Mind:
     """What the controller keeps in mind from step to step."""
 
     def __init__(self):
+        self.guards = {}  # stones put before arrows -> step until which they stay
         self.goal = None  # cell that is explored towards
         self.shelter = None  # (outside, inner wall, back wall)
         self.tabu = {}  # cell -> step until which it is no goal: it was tried in vain
@@ -60,13 +84,17 @@ class Mind:
         self.closed = self.sealed()
         self.fear = self.fears()
         self.ways = ways(info, danger=self.fear)
+        # Actions until one stands before a cell: the toolkit's `nearest`, for many questions in one step.
+        cost = np.full((66, 66), FAR)
+        cost[1:-1, 1:-1] = np.where(self.ways.cost < 0, FAR, self.ways.cost)
+        self.before = np.minimum(np.minimum(cost[:-2, 1:-1], cost[2:, 1:-1]), np.minimum(cost[1:-1, :-2], cost[1:-1, 2:]))
         now = self.memory.items[4:].tolist()
         if now != self.belongings or self.here not in self.trail:
             self.belongings, self.stuck = now, 0
         self.stuck += 1
         self.trail = [*self.trail[-5:], self.here]
         # Turning to and fro in the same few cells by day: whatever it is, it does not work here.
-        if self.stuck > 25 and not self.dark() and not self.weak:
+        if self.stuck > 25 and not (self.dark() and self.closed) and not self.weak:
             self.goal, self.shelter = None, None
             if self.stuck > 31:
                 self.stuck = 0
@@ -96,6 +124,9 @@ class Mind:
                         if not (0 <= i < 64 and 0 <= j < 64) or self.memory.map[i, j] not in (GRASS, SAND, PATH, WATER, LAVA):
                             break
                         fear[i, j] += 4
+        for cell, until in self.guards.items():
+            if until > self.step and self.memory.map[cell] == ROCK:
+                fear[cell] += 15
         if self.dark():
             grass = self.memory.map == GRASS
             fear[grass] = -1 if self.closed and min(self.has["food"], self.has["drink"]) > 0 else fear[grass] + 3
@@ -124,6 +155,7 @@ class Mind:
                 continue
             side = (np.sign(enemy.dx), np.sign(enemy.dy))
             if side == self.memory.facing and can(self.info, "place_stone") and (enemy.kind == "arrow" or enemy.cells > 1):
+                self.guards[self.here[0] + side[0], self.here[1] + side[1]] = self.step + 25
                 return STONE
             if enemy.kind == "arrow" and enemy.cells <= 2:
                 aside = [d for d in SIDES if d[0] * side[0] + d[1] * side[1] == 0 and self.safe_step(d)]
@@ -142,14 +174,26 @@ class Mind:
     # The night
 
     def sealed(self):
-        """Whether nothing can come here: hardly anywhere can be walked to from here, and no grass."""
-        reach = self.memory.distance >= 0
-        if (reach & (self.memory.map == GRASS)).any():
-            return False
-        if int(reach.sum()) > 12:  # a cave has skeletons
-            return False
-        beside = [(e.x + dx, e.y + dy) for e in self.enemies if e.kind != "arrow" for dx, dy in SIDES]
-        return not any(0 <= x < 64 and 0 <= y < 64 and reach[x, y] for x, y in beside)
+        """Whether nothing can come here: hardly anywhere can be walked to, whoever may stand in between, and no grass."""
+        found, at = [self.here], 0
+        inside = {self.here}
+        while at < len(found):
+            x, y = found[at]
+            at += 1
+            for dx, dy in SIDES:
+                cell = x + dx, y + dy
+                if cell in inside or not (0 <= cell[0] < 64 and 0 <= cell[1] < 64):
+                    continue
+                material = self.memory.map[cell]
+                if material in (0, GRASS):
+                    return False
+                if material in (PATH, SAND):
+                    # Skeletons come into being seven steps away, caves have them anyway.
+                    if abs(cell[0] - self.here[0]) + abs(cell[1] - self.here[1]) > 6 or len(found) > 12:
+                        return False
+                    inside.add(cell)
+                    found.append(cell)
+        return not any((e.x, e.y) in inside for e in self.enemies)
 
     def night(self):
         """From dusk on, or when tired or weak: behind stone, asleep; when rested, dig on below ground while it is dark."""
@@ -163,13 +207,14 @@ class Mind:
         if starving and (has["health"] <= 5 or not self.dark()):
             return None
         if self.closed:
-            wall = self.wall_water()
-            if wall is not None:
-                return wall
             if has["drink"] < 9:
-                water = self.ways.nearest("water")
+                water = self.nearest("water")
                 if water and water.steps <= 1:
                     return self.go_and_do(water)
+            if has["energy"] < 9 or self.step < self.hit + 100:
+                wall = self.wall_water()
+                if wall is not None:
+                    return wall
             if has["energy"] < 9:
                 return SLEEP
             return NOOP if self.weak or (starving and has["health"] > 5) else None
@@ -180,13 +225,31 @@ class Mind:
         return self.dig_in()
 
     def wall_water(self):
-        """Arrows fly over water: after a hit behind closed doors, put stone on the water around."""
-        if self.step > self.hit + 100 or not self.has["stone"]:
+        """Arrows fly over water: before sleeping, put stone on water beside that is more than a single cell."""
+        sides = [side for side in SIDES if self.flies(side)]
+        if not sides:
             return None
+        if not self.has["stone"]:
+            return self.quarry()
+        side = self.memory.facing if self.memory.facing in sides else sides[0]
+        return STONE if side == self.memory.facing and can(self.info, "place_stone") else SIDES[side]
+
+    def flies(self, side):
+        """Whether water is beside, and an arrow could come over it."""
+        cells = [(self.here[0] + k * side[0], self.here[1] + k * side[1]) for k in (1, 2, 3)]
+        if any(not (0 <= x < 64 and 0 <= y < 64) for x, y in cells[:2]) or self.memory.map[cells[0]] != WATER:
+            return False
+        return self.memory.map[cells[1]] in (0, WATER, GRASS, PATH, SAND, LAVA)
+
+    def quarry(self):
+        """Stone from a wall that has something solid behind it."""
         for side, action in SIDES.items():
-            cell = (self.here[0] + side[0], self.here[1] + side[1])
-            if 0 <= cell[0] < 64 and 0 <= cell[1] < 64 and self.memory.map[cell] == WATER:
-                return STONE if side == self.memory.facing else action
+            x, y = self.here[0] + side[0], self.here[1] + side[1]
+            if not (1 <= x < 63 and 1 <= y < 63) or self.memory.map[x, y] != ROCK:
+                continue
+            behind = [(x + dx, y + dy) for dx, dy in SIDES if (x + dx, y + dy) != self.here]
+            if all(self.memory.map[cell] in (ROCK, COAL, IRON, DIAMOND, WATER, TREE) for cell in behind):
+                return DO if side == self.memory.facing else action
         return None
 
     def dig_in(self):
@@ -218,19 +281,32 @@ class Mind:
         """The nearest place with two cells in line that can be dug or bridged, closed on all sides; best with water to drink beside."""
         solid = np.isin(self.memory.map, (ROCK, COAL, IRON, DIAMOND, WATER, TREE, 11, 12))
         room = np.isin(self.memory.map, (ROCK, COAL, WATER) if self.has["stone"] > 1 else (ROCK, COAL))
+        wet = self.memory.map == WATER
+        ground = (self.ways.cost >= 0) & (self.ways.cost < 120) & np.isin(self.memory.map, (GRASS, SAND, PATH))
         best, found = 10**6, None
-        for x, y in np.argwhere((self.ways.cost >= 0) & (self.ways.cost < 120) & np.isin(self.memory.map, (GRASS, SAND, PATH))):
-            for dx, dy in SIDES:
-                cells = [(int(x + k * dx), int(y + k * dy)) for k in (1, 2, 3)]
-                if any(not (1 <= i < 63 and 1 <= j < 63) for i, j in cells) or not (room[cells[0]] and room[cells[1]] and solid[cells[2]]):
-                    continue
-                beside = [(i + s * dy, j + s * dx) for i, j in cells[:2] for s in (-1, 1)]
-                if not all(solid[b] for b in beside):
-                    continue
-                drink = any(self.memory.map[b] == WATER for b in (*beside, cells[2]))
-                price = self.ways.cost[x, y] + 2 * sum(self.memory.map[c] == WATER for c in cells[:2]) - 30 * drink
-                if price < best:
-                    best, found = price, ((int(x), int(y)), cells[0], cells[1])
+
+        def at(field, x, y):
+            """The field as seen from the cell (x, y) away; nothing beyond the edge."""
+            moved = np.zeros((64, 64), bool)
+            moved[max(0, -x) : 64 - max(0, x), max(0, -y) : 64 - max(0, y)] = field[max(0, x) : 64 + min(0, x), max(0, y) : 64 + min(0, y)]
+            return moved
+
+        inner = np.zeros((64, 64), bool)
+        inner[1:-1, 1:-1] = True
+        room, solid_inside = room & inner, solid & inner
+        for dx, dy in SIDES:
+            beside = [(k * dx + s * dy, k * dy + s * dx) for k in (1, 2) for s in (-1, 1)]
+            fits = ground & at(room, dx, dy) & at(room, 2 * dx, 2 * dy) & at(solid_inside, 3 * dx, 3 * dy)
+            for cell in beside:
+                fits &= at(solid, *cell)
+            if not fits.any():
+                continue
+            drink = np.logical_or.reduce([at(wet, *cell) for cell in (*beside, (3 * dx, 3 * dy))])
+            price = self.ways.cost + 2 * at(wet, dx, dy) + 2 * at(wet, 2 * dx, 2 * dy) - 30 * drink
+            price = np.where(fits, price, 10**6)
+            x, y = divmod(int(price.argmin()), 64)
+            if price[x, y] < best:
+                best, found = price[x, y], ((x, y), (x + dx, y + dy), (x + 2 * dx, y + 2 * dy))
         return found
 
     # Needs
@@ -240,10 +316,17 @@ class Mind:
         evening = 115 <= phase(self.info) < DUSK
         if self.closed and (self.dark() or self.weak) and min(self.has["food"], self.has["drink"]) > 0:
             return None
+        # What is at hand first, or one goes to and fro between water and cows, with a sip and a bite of each.
+        for need, what, level in (("drink", "water", 7), ("food", "cow", 5)):
+            spot = self.nearest(what) if self.has[need] <= level else None
+            if spot and spot.steps <= (1 if need == "drink" else 3):
+                action = self.go_and_do(spot)
+                if action is not None:
+                    return action
         for level, need in needs(self.info):
             if need == "energy":
                 continue
-            spot = self.spot("water" if need == "drink" else "cow")
+            spot = self.nearest("water" if need == "drink" else "cow")
             if spot is None:
                 action = self.explore(grass=True) if level <= (3 if self.dark() else 6 if need == "drink" else 4) else None
                 if action is not None:
@@ -258,9 +341,22 @@ class Mind:
                     return action
         return None
 
-    def spot(self, what):
-        ripe = self.ways.nearest("ripe_plant") if what == "cow" else None
-        return ripe or self.ways.nearest(what, fresh=600 if what == "cow" else None)
+    def nearest(self, what):
+        """The nearest one of a material or of the cows, with the actions that it takes to stand before it."""
+        if what == "cow":
+            there = self.memory.creatures == COW
+        else:
+            there = self.memory.map == NUMBER[what]
+            if what == "stone":
+                for cell, until in self.guards.items():
+                    if until > self.step:
+                        there[cell] = False
+        if not there.any():
+            return None
+        cells = np.flatnonzero(there)
+        steps = self.before.ravel()[cells]
+        best = int(steps.argmin())
+        return Spot(*divmod(int(cells[best]), 64), what, int(steps[best])) if steps[best] < FAR else None
 
     def go_and_do(self, spot):
         if self.tabu.get(spot.cell, 0) > self.step:
@@ -294,7 +390,7 @@ class Mind:
             action = self.iron("iron_sword")
             if action is not None:
                 return action
-        spot = self.ways.nearest("diamond")
+        spot = self.nearest("diamond")
         if spot:
             action = self.go_and_do(spot)
             if action is not None:
@@ -308,11 +404,11 @@ class Mind:
     def worth_a_sword(self):
         if self.has["wood"] < 1 or not (self.table_near(15)):
             return False
-        iron = self.ways.nearest("iron")
-        return bool(self.has["iron"] or (iron and iron.steps < 15)) and bool(self.has["coal"] or self.ways.nearest("coal"))
+        iron = self.nearest("iron")
+        return bool(self.has["iron"] or (iron and iron.steps < 15)) and bool(self.has["coal"] or self.nearest("coal"))
 
     def table_near(self, steps):
-        spot = self.ways.nearest("table")
+        spot = self.nearest("table")
         return spot is not None and spot.steps <= steps
 
     def tools(self, *names, wood=0):
@@ -323,7 +419,7 @@ class Mind:
                     return MAKE[name]
                 if "table" not in missing(self.info, f"make_{name}"):
                     return self.collect("tree")
-        table = self.ways.nearest("table")
+        table = self.nearest("table")
         fresh = self.has["wood"] >= max(wood, 4)
         if table and (table.steps <= 12 or not fresh):
             if self.has["wood"] < len([n for n in names if not self.has[n]]):
@@ -349,7 +445,7 @@ class Mind:
             return self.collect("stone")
         if near(self.info, "table"):
             return self.place("furnace", FURNACE)
-        table = self.ways.nearest("table")
+        table = self.nearest("table")
         if table and table.steps <= 8:
             return self.come_near(table)
         return self.place("table", TABLE)
@@ -358,7 +454,7 @@ class Mind:
         """A known furnace with a table beside it, as a spot to go to."""
         for x, y in positions(self.info, "furnace"):
             if (self.memory.map[max(0, x - 2) : x + 3, max(0, y - 2) : y + 3] == 11).any():
-                spot = self.ways.nearest("furnace")
+                spot = self.nearest("furnace")
                 if spot and spot.steps < 40:
                     return spot
         return None
@@ -392,7 +488,7 @@ class Mind:
         """Go to the nearest one that is known, else look for one."""
         if not collectable(self.info, what):
             return None
-        spot = self.ways.nearest(what)
+        spot = self.nearest(what)
         if spot and self.tabu.get(spot.cell, 0) <= self.step:
             action = self.go_and_do(spot)
             if action is not None:

@@ -51,9 +51,9 @@ def test_stages_of_the_planner_in_code_chain_and_their_skills_serve_a_later_run_
     # A later run, of one agent: its own first code fails, then it takes over what the library has.
     too_short = "def fetch(obs, info):\n    obs, info = yield 0\n"
     answers = {
-        "code-only/plan-1/solo": plan(sub_action("fetch", "obs[1] > 0", source=too_short)),
-        "code-only/plan-1/solo/fetch/attempt-2": skill("", reuse=ids["go_left"]),
-        "code-only/plan-1/solo/controller/attempt-1": skill(calling("fetch")),
+        "code-only/one-agent/plan-1/solo": plan(sub_action("fetch", "obs[1] > 0", source=too_short)),
+        "code-only/one-agent/plan-1/solo/fetch/attempt-2": skill("", reuse=ids["go_left"]),
+        "code-only/one-agent/plan-1/solo/controller/attempt-1": skill(calling("fetch")),
     }
     changes = {"mode": "code-only", "agents": "one", "success": "obs[1] > 0", "goal": "Fetch the key."}
     status, said = rlgpt("launch", str(write_scenario(rlgpt.folder, answers, **changes, library={"use": True, **keeps})))

@@ -127,11 +127,6 @@ class SkillAnswer(Answer):
     _bare = field_validator("source", mode="before")(_without_fence)
 
 
-def check_skill(answer: SkillAnswer, name: str, imports: Iterable[str]) -> None:
-    """The source defines the generator function `name(obs, info)`, keeps to the imports, and uses nothing that is not there."""
-    check_source(answer.source, name, imports)
-
-
 class DraftAnswer(SkillAnswer):
     """One skill, as Python, or one of the library taken over."""
 

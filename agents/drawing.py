@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from rlgpt.bus.messages import Picture, SkillDrafted, TrialEpisode
 from rlgpt.bus.task import Artifact
 from rlgpt.envs.camera import Camera, CannotDraw
+from rlgpt.envs.files import write_whole
 from rlgpt.envs.png import MEDIA_TYPE
 
 FOLDER = "pictures"
@@ -41,8 +41,5 @@ def draw(
 
 
 def _keep(path: Path, data: bytes) -> Artifact:
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_bytes(data)
-    part.replace(path)
+    write_whole(path, data)
     return Artifact(uri=path.resolve().as_uri(), sha256=hashlib.sha256(data).hexdigest(), media_type=MEDIA_TYPE)

@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 from rlgpt.agents.repeats import normal_form
 from rlgpt.bus.messages import Card
 from rlgpt.bus.task import Environment, Part, Task
+from rlgpt.envs.files import write_whole
 
 ABOUT, SKILL, POLICY = "about.yaml", "skill.py", "policy.pt"
 FOLDER_VARIABLE = "RLGPT_LIBRARY"
@@ -145,7 +146,7 @@ class Library:
                 before = _read(path).about
                 told = {(one.run, one.plan, one.attempt) for one in before.trials}
                 trials = (*before.trials, *(one for one in about.trials if (one.run, one.plan, one.attempt) not in told))
-                _write_whole(path / ABOUT, _yaml(before.model_copy(update={"trials": trials})))
+                write_whole(path / ABOUT, _yaml(before.model_copy(update={"trials": trials})))
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 fresh = Path(tempfile.mkdtemp(prefix=f".{entry_id}.", dir=path.parent))
@@ -201,12 +202,6 @@ def _yaml(about: About) -> bytes:
 
     fields = about.model_dump(mode="json", exclude_defaults=True)
     return yaml.safe_dump(fields, sort_keys=False, allow_unicode=True, width=120).encode(errors="backslashreplace")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)
 
 
 def _folder_name(environment: Environment) -> str:

@@ -11,7 +11,6 @@ return and success are counted from the state on. A snapshot is what the environ
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ import numpy.typing as npt
 
 from rlgpt.envs.actions import ActionInvalid, ActionReader
 from rlgpt.envs.errors import StartsInvalid
+from rlgpt.envs.files import write_whole
 from rlgpt.envs.space import leaves
 
 if TYPE_CHECKING:
@@ -61,13 +61,7 @@ def write(path: Path, states: Sequence[StartState]) -> Artifact:
     ]
     data = msgpack.packb({"version": VERSION, "states": rows})
     parse(data, str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_whole(path, data)
     return _artifact(path, data)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 import structlog
 import torch
+
+from rlgpt.envs.files import write_whole
 
 log = structlog.get_logger()
 
@@ -23,22 +24,6 @@ KEEP = 2
 
 class CheckpointInvalid(Exception):
     """A file that is no whole checkpoint."""
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that exists completely or not at all, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself is only durable once the folder is
-    finally:
-        os.close(folder)
 
 
 def save(folder: Path, env_steps: int, state: dict[str, Any]) -> Path:

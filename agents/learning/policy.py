@@ -16,11 +16,11 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from rlgpt.agents.learning.checkpoint import write_whole
 from rlgpt.agents.learning.devices import obs_to_device
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.task import Artifact
 from rlgpt.envs.episodes import Spaced
+from rlgpt.envs.files import write_whole
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.options import SkillActions
 from rlgpt.envs.perception import Perception

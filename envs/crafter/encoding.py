@@ -34,8 +34,6 @@ from rlgpt.envs.crafter.sight import HALF_HEIGHT, HALF_WIDTH, passable
 LAVA, WATER = MATERIAL["lava"], MATERIAL["water"]
 ZOMBIE, SKELETON = CREATURE["zombie"], CREATURE["skeleton"]
 MATERIALS_IN_ALL = len(MATERIALS) + 1
-FRONTIER = 0
-"""In place of a material: the nearest cell from which something never seen can be reached."""
 FIRST_ARROW = CREATURE["arrow_left"]
 NEAREST = (("cow", 1), ("zombie", 2), ("skeleton", 2), ("plant", 1), ("ripe_plant", 1))
 _SOUGHT = tuple((CREATURE[name], count) for name, count in NEAREST)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlgpt.envs.crafter.rules import ACHIEVEMENTS, CREATURES, DIRECTIONS, ITEMS, MATERIALS, VIEW_HEIGHT, VIEW_WIDTH
+from rlgpt.envs.crafter.rules import ACHIEVEMENTS, CREATURES, ITEMS, MATERIALS, VIEW_HEIGHT, VIEW_WIDTH
 
 MATERIAL_NAMES = ("unseen", *MATERIALS)
 CREATURE_NAMES = ("", *CREATURES)
@@ -43,11 +43,6 @@ class SeenMap:
     def facing(self) -> tuple[int, int]:
         """The direction the agent looks in, as (dx, dy)."""
         return int(self._record["dx"][0]), int(self._record["dy"][0])
-
-    @property
-    def facing_number(self) -> int:
-        """The same as the number of a direction: 0 left, 1 right, 2 up, 3 down."""
-        return DIRECTIONS.index(self.facing)
 
     @property
     def step(self) -> int:

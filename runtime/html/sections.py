@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlgpt.agents.budget import account
 from rlgpt.agents.llm.transcript import Line
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.progress import Attempt, Inner, PlanState
 from rlgpt.bus.messages import ModelAsked, Score, TrialEpisode
 from rlgpt.runtime.html import chart, code
 from rlgpt.runtime.html.element import Markup, el, join
-from rlgpt.runtime.parts import stage_lines
+from rlgpt.runtime.parts import seed_words, stage_lines
 from rlgpt.runtime.report import Summary, summary_facts
 from rlgpt.runtime.text import duration, money, percent, steps
 
@@ -186,20 +187,13 @@ def _learning(plan: PlanState, target: float) -> list[Markup]:
         parts.append(
             el("p", el("strong", _headline(result.score)), f"; mean return {result.score.mean_return:.4g}, {_checked(result.score)}.")
         )
-        if len(plan.trainings) > 1:
-            parts.append(el("ul", [el("li", f"seed {seed}: {_seed_words(plan, seed)}") for seed in plan.trainings]))
+        if seeds := seed_words(plan):
+            parts.append(el("p", seeds))
         if result.score.usage:
             parts += [el("h4", "What was chosen, of all decisions"), chart.bars(result.score.usage)]
     if result.samples:
         parts.append(_episodes(result.samples))
     return parts
-
-
-def _seed_words(plan: PlanState, seed: int) -> str:
-    result = plan.trainings[seed].result
-    if result is None:
-        return "not ended"
-    return result.failure or percent(result.score)
 
 
 def _checked(score: Score) -> str:
@@ -215,23 +209,16 @@ def cost(asked: Iterable[ModelAsked]) -> Markup:
     by_role: dict[str, list[ModelAsked]] = {}
     for one in asked:
         by_role.setdefault(one.role, []).append(one)
+    if not by_role:
+        return el("p", "No model was asked.")
     head = el("tr", [el("th", title) for title in ("role", "questions", "of them live", "prompt tokens", "answer tokens", "cost", "time")])
     rows = []
     for role, questions in by_role.items():
-        live = [one for one in questions if one.origin != "recorded"]
-        usd = money(sum(one.usd or 0.0 for one in live), sum(one.usd is None for one in live))
-        cells = (
-            role,
-            str(len(questions)),
-            str(len(live)),
-            f"{sum(one.prompt_tokens for one in questions):,}",
-            f"{sum(one.completion_tokens for one in questions):,}",
-            usd if live else "recorded: none",
-            duration(sum(one.seconds for one in questions)),
-        )
+        every, live = account(questions), account(one for one in questions if one.origin != "recorded")
+        paid = money(live.usd, live.unpriced) if live.questions else "recorded: none"
+        tokens = (f"{every.prompt_tokens:,}", f"{every.completion_tokens:,}")
+        cells = (role, str(every.questions), str(live.questions), *tokens, paid, duration(every.seconds))
         rows.append(el("tr", [el("td", cell) for cell in cells]))
-    if not rows:
-        return el("p", "No model was asked.")
     return el("div", el("table", el("thead", head), el("tbody", rows)), class_="wide")
 
 

@@ -23,13 +23,13 @@ from rlgpt.agents.answers import (
     check_plan,
     check_plan_review,
     check_set_up,
-    check_skill,
     check_solo,
     check_trial_review,
     with_settings,
 )
 from rlgpt.agents.fast import choices
 from rlgpt.agents.llm.reading import Malformed, read
+from rlgpt.agents.source_check import check_source
 from rlgpt.bus.messages import Skill
 from rlgpt.bus.task import Learner
 from rlgpt.envs import expression
@@ -203,7 +203,7 @@ def test_a_plan_with_its_code_is_checked_as_a_plan_and_as_code():
 
 
 def check(text: str) -> None:
-    check_skill(source(text), "climb", ("math", "numpy"))
+    check_source(source(text).source, "climb", ("math", "numpy"))
 
 
 @pytest.mark.parametrize(

@@ -34,13 +34,13 @@ from rlgpt.agents.answers import (
     check_plan,
     check_plan_review,
     check_set_up,
-    check_skill,
 )
 from rlgpt.agents.llm.interview import Tally
 from rlgpt.agents.llm.prices import usd
 from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.llm.transcript import read_folder
+from rlgpt.agents.source_check import check_source
 from rlgpt.bus.task import Model
 
 
@@ -248,7 +248,7 @@ SET_UP = {"primitives": ["push_left"], "skills": ["swing"], "shaping": "", "ppo"
 REVIEW = {"sub_actions": [{"name": "swing", "worked": True, "why": "seen"}], "why": "good", "advice": ""}
 CHECKS = {
     PlanAnswer: partial(check_plan, mode="rl-gpt"),
-    SkillAnswer: partial(check_skill, name="swing", imports=("math",)),
+    SkillAnswer: lambda answer: check_source(answer.source, "swing", ("math",)),
     SetUpAnswer: partial(check_set_up, skills=("swing",), primitives=("push_left", "coast")),
     PlanReviewAnswer: partial(check_plan_review, names=["swing"]),
 }

@@ -22,6 +22,7 @@ import structlog
 from pydantic import Field, ValidationError
 
 from rlgpt.agents.repeats import normal_form
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.messages import Card
 from rlgpt.bus.task import Environment, Part, Task
 from rlgpt.envs.files import write_whole
@@ -32,7 +33,7 @@ FOLDER_VARIABLE = "RLGPT_LIBRARY"
 log = structlog.get_logger()
 
 
-class LibraryError(Exception):
+class LibraryError(Explained):
     """An entry or folder of the library that is not there, or cannot be read or written; the message says which."""
 
 

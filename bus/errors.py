@@ -1,9 +1,13 @@
-"""What can go wrong on the bus, as a caller sees it."""
+"""What can go wrong on the bus, as a caller sees it; and the base of all errors that a user can do something about."""
 
 from __future__ import annotations
 
 
-class BusError(Exception):
+class Explained(Exception):
+    """Its text tells a user what is wrong, where, and what to do next: the command line shows it alone, without a traceback."""
+
+
+class BusError(Explained):
     """Base of every error of the bus."""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import EnvironmentUnavailable, WorkerDied
 from rlgpt.envs.frames import EDGE
@@ -24,7 +25,7 @@ PART = 8  # frames of one answer: as many of the largest as it holds
 WORDS = 300
 
 
-class CannotDraw(Exception):
+class CannotDraw(Explained):
     """There are no pictures of this environment, or of this episode; the text is the reason."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rlgpt.bus.errors import Explained
 
-class EnvironmentUnavailable(Exception):
+
+class EnvironmentUnavailable(Explained):
     """The environment's id is not registered, or something it needs is not installed; the text says which and what to install."""
 
 
@@ -11,11 +13,11 @@ class StartsInvalid(EnvironmentUnavailable):
     """A start-state file that cannot be used; the text names the file, the state and the cause."""
 
 
-class EnvironmentUnsupported(Exception):
+class EnvironmentUnsupported(Explained):
     """The environment works, but its spaces cannot be used here; the text says which part and why."""
 
 
-class SkillInvalid(Exception):
+class SkillInvalid(Explained):
     """A skill or an expression that cannot be run at all: syntax, no such function, an import that is not allowed.
 
     line  of the source the fault lies in, None if it has none
@@ -38,7 +40,7 @@ def lock_words(error: BaseException) -> str:
     return ""
 
 
-class WorkerDied(Exception):
+class WorkerDied(Explained):
     """A worker ended, was killed at its deadline, or said something no honest worker says."""
 
 
@@ -46,5 +48,5 @@ class HostLost(EnvironmentUnavailable):
     """The process that holds a hosted environment is gone, does not answer, or said something no honest host says."""
 
 
-class SandboxUnavailable(Exception):
+class SandboxUnavailable(Explained):
     """This machine cannot lock workers in; the text says what is missing and what can be done."""

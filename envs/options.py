@@ -16,13 +16,14 @@ import numpy.typing as npt
 from gymnasium import spaces
 from typing_extensions import override
 
+from rlgpt.bus.errors import Explained
 from rlgpt.envs.transitions import Call, Choice, Primitive
 
 Array = npt.NDArray[Any]
 Bools = npt.NDArray[np.bool_]
 
 
-class ActionsUnsupported(ValueError):
+class ActionsUnsupported(Explained, ValueError):
     """An action space, or a choice of primitives, that a learner with skills cannot take."""
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 from pathlib import Path
 
+from rlgpt.bus.errors import Explained
 from rlgpt.runtime.process import ROLES, run_process
 from rlgpt.runtime.run import RunFolder, RunFolderError
 
@@ -18,7 +19,7 @@ GUESTS = ("critic",)
 """What a plain AutoGen agent can be."""
 
 
-class CannotAttach(Exception):
+class CannotAttach(Explained):
     """The target or the name will not do; the message says what would."""
 
 

@@ -14,6 +14,7 @@ from rlgpt.agents.learning.again import player_of
 from rlgpt.agents.learning.evaluation import Played
 from rlgpt.agents.learning.learner import play_and_verify
 from rlgpt.agents.learning.practice import evaluated_in
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.envs.camera import Camera, Frame, chosen_steps
 from rlgpt.runtime.text import printable, short
@@ -24,7 +25,7 @@ COLOURS = ((24, 28, 32), (230, 233, 236), (127, 176, 255))
 ALL = 1_000_000_000  # decisions kept of an episode: every one
 
 
-class CannotFilm(Exception):
+class CannotFilm(Explained):
     """There is no film of this; the text says why."""
 
 

@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from rlgpt.bus.errors import Explained
 from rlgpt.envs.venvs import folder
 from rlgpt.runtime.doctor import Finding
 
@@ -30,7 +31,7 @@ print(json.dumps([sys.version.split()[0], gym.__version__, numpy.__version__, ve
 PROBE_S = 120.0
 
 
-class SetupFailed(Exception):
+class SetupFailed(Explained):
     """The venv cannot be made; the message says at which command, and why."""
 
 

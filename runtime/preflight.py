@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from rlgpt.agents.llm.prices import price_of
 from rlgpt.agents.llm.providers import RECORDED, problem_with
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.messages import Card
 from rlgpt.bus.task import Task
 from rlgpt.runtime.child import Spec, inherited, planners
@@ -21,7 +22,7 @@ from rlgpt.runtime.scenario import TRANSCRIPT, Scenario
 DESCRIBE_S = 320.0  # of an environment that is not hosted
 
 
-class NotReady(Exception):
+class NotReady(Explained):
     """The run cannot start as it is; a line a reason, each with what to do."""
 
 

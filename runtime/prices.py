@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.task import Price, Task
 
 FILE = Path("rlgpt") / "prices.yaml"
 
 
-class PricesInvalid(Exception):
+class PricesInvalid(Explained):
     """The price table cannot be read; the message says where and why, but never shows a value: somebody may have put a key there."""
 
 

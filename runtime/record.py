@@ -11,12 +11,13 @@ from rlgpt.agents.library import Library, LibraryError
 from rlgpt.agents.llm import transcript
 from rlgpt.agents.llm.providers import RECORDED
 from rlgpt.agents.source_check import renamed_function
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.task import Task
 from rlgpt.runtime.run import RunFolder
 from rlgpt.runtime.scenario import FILE, TRANSCRIPT, load
 
 
-class CannotRecord(Exception):
+class CannotRecord(Explained):
     """There is nothing to record, or something is in the way."""
 
 

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import zmq
 
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.security import make_broker, make_client
 
 RUNS = "runs"
@@ -34,7 +35,7 @@ LOCAL = "local"
 MAX_SOCKET_PATH = 100
 
 
-class RunFolderError(Exception):
+class RunFolderError(Explained):
     """A run folder that cannot be made, found, read or locked; the message says which and what to do."""
 
 

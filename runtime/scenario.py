@@ -15,6 +15,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from rlgpt.bus.errors import Explained
 from rlgpt.bus.task import Llm, Model, Task
 from rlgpt.runtime import places
 from rlgpt.runtime.beside import fill
@@ -47,7 +48,7 @@ class Problem:
         return f"{self.where}: {key}{self.expected}{value}{nearest}"
 
 
-class ScenarioInvalid(Exception):
+class ScenarioInvalid(Explained):
     """Everything that is wrong with a scenario, a line each."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

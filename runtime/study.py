@@ -28,6 +28,7 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rlgpt.bus.errors import Explained
 from rlgpt.runtime.report import Summary, summarize
 from rlgpt.runtime.run import RunFolder, listing
 from rlgpt.runtime.scenario import ScenarioInvalid, load
@@ -40,7 +41,7 @@ STOP_S = 20.0
 """Seconds a run may take to end itself when the study is interrupted."""
 
 
-class StudyInvalid(Exception):
+class StudyInvalid(Explained):
     """A study file that cannot be used; the text names the file and every mistake."""
 
 

@@ -17,6 +17,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from rlgpt.agents.llm.redact import Redactor
+from rlgpt.bus.errors import Explained
 
 FORMAT = 1
 RECORDING = "recorded.jsonl"
@@ -25,7 +26,7 @@ RECORDING = "recorded.jsonl"
 log = structlog.get_logger()
 
 
-class TranscriptError(Exception):
+class TranscriptError(Explained):
     """A transcript cannot be read or written; the text names the file and the line."""
 
 

@@ -41,23 +41,11 @@ def plain_errors(command: C) -> C:
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> Any:
-        from rlgpt.agents.library import LibraryError
-        from rlgpt.agents.llm.transcript import TranscriptError
-        from rlgpt.bus.errors import BusError, JournalFailed
-        from rlgpt.runtime.attach import CannotAttach
-        from rlgpt.runtime.preflight import NotReady
-        from rlgpt.runtime.prices import PricesInvalid
-        from rlgpt.runtime.record import CannotRecord
-        from rlgpt.runtime.run import RunFolderError
-        from rlgpt.runtime.scenario import ScenarioInvalid
-        from rlgpt.runtime.study import StudyInvalid
+        from rlgpt.bus.errors import Explained
 
         try:
             return command(*args, **kwargs)
-        except (
-            *(ScenarioInvalid, PricesInvalid, NotReady, RunFolderError, CannotAttach),
-            *(CannotRecord, JournalFailed, LibraryError, StudyInvalid, TranscriptError, BusError),
-        ) as error:
+        except Explained as error:
             typer.echo(f"rlgpt: {error}", err=True)
             raise typer.Exit(INVALID) from None
         except BrokenPipeError:

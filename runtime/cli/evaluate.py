@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from rlgpt.runtime.cli.command import INVALID, Runs, app, find_run, plain_errors
+from rlgpt.bus.errors import Explained
+from rlgpt.runtime.cli.command import Runs, app, find_run, plain_errors
 
 if TYPE_CHECKING:
     from rlgpt.agents.learning.again import Again
@@ -22,7 +23,7 @@ FirstSeed = Annotated[
 Actions = Annotated[Literal["sampled", "greedy"] | None, typer.Option(help="How choices are made (default: as the scenario says).")]
 
 
-class CannotEvaluate(Exception):
+class CannotEvaluate(Explained):
     """There is no policy to score; the text says why."""
 
 
@@ -33,19 +34,12 @@ def evaluate(
 ) -> None:
     """Score a finished run's best policy, or a policy file, on further held-out seeds, with the 95 % interval. Nothing is learned."""
     from rlgpt.agents.learning.again import again
-    from rlgpt.agents.learning.learner import HOPELESS
-    from rlgpt.envs.errors import WorkerDied
 
     _log_to_stderr()
-    try:
-        name, request, weights = from_file(Path(which)) if which.endswith(".pt") else from_run(which, runs)
-        asked = _with(request, episodes, first_seed, actions)
-        held = asked.evaluation
-        typer.echo(f"{name}: playing up to {held.episodes} episodes of {asked.environment.id} ...", err=True)
-        found = again(asked, weights)
-    except (CannotEvaluate, WorkerDied, *HOPELESS) as error:
-        typer.echo(f"rlgpt: {error}", err=True)
-        raise typer.Exit(INVALID) from None
+    name, request, weights = from_file(Path(which)) if which.endswith(".pt") else from_run(which, runs)
+    asked = _with(request, episodes, first_seed, actions)
+    typer.echo(f"{name}: playing up to {asked.evaluation.episodes} episodes of {asked.environment.id} ...", err=True)
+    found = again(asked, weights)
     for line in words(asked, request, found):
         typer.echo(line)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlgpt.runtime.cli.command import INVALID, plain_errors
+from rlgpt.runtime.cli.command import plain_errors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,6 @@ def host(
     setup: Annotated[bool, typer.Option("--setup", help="Only make the venv that `minedojo` runs in (--python: what from).")] = False,
 ) -> None:
     """Serve an environment that does not fit into the locked workers: an old gym, Java, sockets, another machine's hardware."""
-    from rlgpt.envs.errors import HostLost
     from rlgpt.envs.hosting import serve
     from rlgpt.envs.hosting.curve import needs_keys
     from rlgpt.envs.venvs import MADE, interpreter
@@ -42,11 +41,7 @@ def host(
         return
     if environment in MADE:
         environment, python = MINEDOJO, python or environment
-    try:
-        python = interpreter(python) if python else sys.executable
-    except HostLost as missing:
-        typer.echo(f"rlgpt: {missing}", err=True)
-        raise typer.Exit(INVALID) from None
+    python = interpreter(python) if python else sys.executable
     try:
         arguments = json.loads(kwargs)
     except ValueError as error:

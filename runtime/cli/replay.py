@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rlgpt.runtime.cli.command import INVALID, Runs, Which, app, plain_errors
+from rlgpt.runtime.cli.command import Runs, Which, app, find_run, plain_errors
 
 
 @app.command()
@@ -26,30 +26,22 @@ def replay(
     runs: Runs = None,
 ) -> None:
     """Film a finished run's best policy: each frame with the running skill and the state in words. `rlgpt report` carries the films."""
-    from rlgpt.agents.learning.learner import HOPELESS
-    from rlgpt.envs.camera import CannotDraw
-    from rlgpt.envs.errors import WorkerDied
     from rlgpt.runtime import film
-    from rlgpt.runtime.cli.command import find_run
-    from rlgpt.runtime.cli.evaluate import CannotEvaluate, from_run
+    from rlgpt.runtime.cli.evaluate import from_run
 
-    try:
-        if to is not None and to.suffix.lower() not in film.WRITERS:
-            raise film.CannotFilm(f"{to}: a film's name ends in .gif or .mp4")
-        name, request, weights = from_run(which, runs)
-        held = request.evaluation
-        changes = {"episodes": 1, "first_seed": seed} if seed is not None else {"episodes": min(episodes, held.episodes)}
-        request = request.model_copy(update={"evaluation": held.model_copy(update=changes)})
-        typer.echo(f"{name}: playing {request.evaluation.episodes} held-out episode(s) of {request.environment.id} ...", err=True)
-        played = film.play(request, weights)
-        chosen = played if seed is not None else film.picked(played)
-        with film.camera_for(request) as camera:
-            for one in chosen:
-                file = to or find_run(which, runs).path / "videos" / f"{one.title}.gif"
-                if to is not None and len(chosen) > 1:
-                    file = to.with_stem(f"{to.stem}_{one.title}")
-                film.write(film.shoot(one, frames, camera), file, per_s)
-                typer.echo(f"{file}: {'success' if one.played.success else 'failure'}, {one.played.steps} environment steps")
-    except (CannotEvaluate, film.CannotFilm, CannotDraw, WorkerDied, *HOPELESS) as error:
-        typer.echo(f"rlgpt: {error}", err=True)
-        raise typer.Exit(INVALID) from None
+    if to is not None and to.suffix.lower() not in film.WRITERS:
+        raise film.CannotFilm(f"{to}: a film's name ends in .gif or .mp4")
+    name, request, weights = from_run(which, runs)
+    held = request.evaluation
+    changes = {"episodes": 1, "first_seed": seed} if seed is not None else {"episodes": min(episodes, held.episodes)}
+    request = request.model_copy(update={"evaluation": held.model_copy(update=changes)})
+    typer.echo(f"{name}: playing {request.evaluation.episodes} held-out episode(s) of {request.environment.id} ...", err=True)
+    played = film.play(request, weights)
+    chosen = played if seed is not None else film.picked(played)
+    with film.camera_for(request) as camera:
+        for one in chosen:
+            file = to or find_run(which, runs).path / "videos" / f"{one.title}.gif"
+            if to is not None and len(chosen) > 1:
+                file = to.with_stem(f"{to.stem}_{one.title}")
+            film.write(film.shoot(one, frames, camera), file, per_s)
+            typer.echo(f"{file}: {'success' if one.played.success else 'failure'}, {one.played.steps} environment steps")

@@ -39,9 +39,8 @@ def make(
     """Play a scenario's environment and save the states in which an expression holds."""
     from rlgpt.bus.messages import Skill
     from rlgpt.envs import starts as files
-    from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
     from rlgpt.runtime import starts_making as making
-    from rlgpt.runtime.cli.evaluate import CannotEvaluate, from_file, from_run
+    from rlgpt.runtime.cli.evaluate import from_file, from_run
     from rlgpt.runtime.scenario import load
 
     environment = load(scenario, sets or ()).task.environment
@@ -63,10 +62,7 @@ def make(
         artifact = files.write(to, found.states)
     except OSError as error:
         raise typer.BadParameter(f"{error.filename or to}: {error.strerror or error}") from None
-    except (
-        *(CannotEvaluate, EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable),
-        *(SkillInvalid, WorkerDied, ValueError),
-    ) as error:
+    except ValueError as error:
         typer.echo(f"rlgpt: {error}", err=True)
         raise typer.Exit(INVALID) from None
     typer.echo(f"{len(found.states)} states of {found.episodes} episodes ({found.steps:,} steps) in {to}, sha256 {artifact.sha256[:12]}")

@@ -11,6 +11,7 @@ help:
 	@echo "make demo    install, then run RL-GPT on Mountain Car to its end, offline"
 	@echo "make test    lint, types and tests"
 	@echo "make bench   the measurements of tests/benchmarks: bench-workers, bench-learner, bench-bus"
+	@echo "make bench-crafter, bench-luanti   the worlds, where their packages are installed"
 	@echo "make bench-small-model   the whole run with a real, small model on the CPU (some minutes)"
 	@echo "make venv    only install, into $(VENV)"
 

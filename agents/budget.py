@@ -11,7 +11,7 @@ from typing import Literal
 
 from rlgpt.agents.progress import Spent
 from rlgpt.bus.messages import BudgetSpent, ModelAsked
-from rlgpt.bus.task import Budgets, RoleBudget
+from rlgpt.bus.models import Budgets, RoleBudget
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import AskPlanReview, AskTrialReview
 from rlgpt.agents.thinker import Thinker
-from rlgpt.bus.messages import Picture, PlanReviewed, SkillReviewed, SkillTried, SubActionReview, TrainingFinished
+from rlgpt.bus.messages import PlanReviewed, SkillReviewed, SkillTried, TrainingFinished
+from rlgpt.bus.parts import Picture, SubActionReview
 
 
 class Critic(Thinker):

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from rlgpt.bus.messages import Picture, SkillDrafted, TrialEpisode
-from rlgpt.bus.task import Artifact
+from rlgpt.bus.messages import SkillDrafted
+from rlgpt.bus.parts import Artifact, Picture, TrialEpisode
 from rlgpt.envs.camera import Camera, CannotDraw
 from rlgpt.envs.files import write_whole
 from rlgpt.envs.png import MEDIA_TYPE

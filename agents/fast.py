@@ -25,7 +25,6 @@ from rlgpt.bus.messages import (
     Message,
     PlanProposed,
     ReviewMissed,
-    Skill,
     SkillDrafted,
     SkillFailed,
     SkillReviewed,
@@ -33,6 +32,7 @@ from rlgpt.bus.messages import (
     SkillTried,
     TrainingRequested,
 )
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Learner
 
 TRIAL_SEEDS = 500_000

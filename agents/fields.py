@@ -12,7 +12,8 @@ from rlgpt.agents.loops import RunState
 from rlgpt.agents.progress import Inner, PlanState, Stage
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import CONTROLLER
-from rlgpt.bus.messages import Card, Picture, Skill, SkillTried, TrainingFinished
+from rlgpt.bus.messages import SkillTried, TrainingFinished
+from rlgpt.bus.parts import Card, Picture, Skill
 from rlgpt.bus.task import Task
 
 NOTHING = "none"

@@ -12,8 +12,9 @@ from rlgpt.agents.library import About, Library, LibraryError, Trial, bare_envir
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.progress import Attempt, PlanState
 from rlgpt.agents.requests import CONTROLLER, Settle, question_prefix
-from rlgpt.bus.messages import Skill, TrainingFinished
-from rlgpt.bus.task import Artifact, SubTask
+from rlgpt.bus.messages import TrainingFinished
+from rlgpt.bus.parts import Artifact, Skill
+from rlgpt.bus.task import SubTask
 
 log = structlog.get_logger()
 

@@ -23,8 +23,8 @@ from pydantic import Field, ValidationError
 
 from rlgpt.agents.repeats import normal_form
 from rlgpt.bus.errors import Explained
-from rlgpt.bus.messages import Card
-from rlgpt.bus.task import Environment, Part, Task
+from rlgpt.bus.parts import Card, Part
+from rlgpt.bus.task import Environment, Task
 from rlgpt.envs.files import write_whole
 
 ABOUT, SKILL, POLICY = "about.yaml", "skill.py", "policy.pt"

@@ -30,7 +30,6 @@ from rlgpt.bus.messages import (
     PlanReviewed,
     ReviewMissed,
     RunFinished,
-    Score,
     SkillDrafted,
     SkillFailed,
     SkillReviewed,
@@ -42,7 +41,8 @@ from rlgpt.bus.messages import (
     TrainingProgressed,
     TrainingRequested,
 )
-from rlgpt.bus.task import Artifact, SubTask, Task
+from rlgpt.bus.parts import Artifact, Score
+from rlgpt.bus.task import SubTask, Task
 
 THINKERS = ("slow", "fast", "critic", "solo")
 """Roles without which no run goes on: an event that one of them cannot handle ends it."""

@@ -10,15 +10,8 @@ from rlgpt.agents.progress import Inner, PlanState, Training
 from rlgpt.agents.requests import CONTROLLER, AskPlan, AskPlanReview, Finish, Request
 from rlgpt.agents.scoring import pooled
 from rlgpt.bus.envelope import consumer_of
-from rlgpt.bus.messages import (
-    PlanFailed,
-    PlanProposed,
-    PlanReviewed,
-    SubAction,
-    TrainingFinished,
-    TrainingProgressed,
-    TrainingRequested,
-)
+from rlgpt.bus.messages import PlanFailed, PlanProposed, PlanReviewed, TrainingFinished, TrainingProgressed, TrainingRequested
+from rlgpt.bus.parts import SubAction
 
 if TYPE_CHECKING:
     from rlgpt.agents.loops import RunState

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-from rlgpt.bus.messages import Picture, SkillTried
+from rlgpt.bus.messages import SkillTried
+from rlgpt.bus.parts import Picture
 from rlgpt.envs.png import MAGIC
 
 LARGEST = 1 << 20

@@ -12,17 +12,16 @@ from rlgpt.bus.messages import (
     ModelAsked,
     PlanProposed,
     PlanReviewed,
-    Point,
-    Skill,
     SkillDrafted,
     SkillReviewed,
     SkillSettled,
     SkillTried,
-    SubAction,
     TrainingFinished,
     TrainingRequested,
 )
-from rlgpt.bus.task import Artifact, Budgets, Environment, SubTask
+from rlgpt.bus.models import Budgets
+from rlgpt.bus.parts import Artifact, Point, Skill, SubAction
+from rlgpt.bus.task import Environment, SubTask
 
 LAUNCHER = "launcher"
 """Role of the process that starts the others and keeps the clock."""

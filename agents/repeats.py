@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from rlgpt.agents.progress import Inner, PlanState
-from rlgpt.bus.messages import SubAction
+from rlgpt.bus.parts import SubAction
 
 REMEMBERED = 1024
 AGAIN = "This is the same again:"

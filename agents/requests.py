@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Task
 
 CONTROLLER = "controller"

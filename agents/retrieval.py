@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rlgpt.agents.library import Entry, code_hash
-from rlgpt.bus.messages import Card, Skill, SubAction
+from rlgpt.bus.parts import Card, Skill, SubAction
 from rlgpt.bus.task import Environment
 
 SHOWN = 3

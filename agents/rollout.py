@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from rlgpt.agents import drawing
 from rlgpt.agents.agent import Agent, Context, handles
-from rlgpt.bus.messages import Picture, SkillDrafted, SkillTried, TrialEpisode
+from rlgpt.bus.messages import SkillDrafted, SkillTried
+from rlgpt.bus.parts import Picture, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.camera import CannotDraw
 from rlgpt.envs.errors import SkillInvalid, WorkerDied

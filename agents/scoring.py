@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rlgpt.bus.messages import Score, TrainingFinished
+from rlgpt.bus.messages import TrainingFinished
+from rlgpt.bus.parts import Score
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

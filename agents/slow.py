@@ -23,16 +23,15 @@ from rlgpt.bus.messages import (
     PlanReviewed,
     ReviewMissed,
     RunFinished,
-    Skill,
     SkillFailed,
     SkillReviewed,
     SkillSettled,
     SkillTried,
-    SubAction,
     TaskDivided,
     TaskSubmitted,
     TrainingFinished,
 )
+from rlgpt.bus.parts import Skill, SubAction
 from rlgpt.bus.task import SubTask
 
 

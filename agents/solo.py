@@ -12,7 +12,8 @@ from rlgpt.agents.fast import Fast
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import Request
 from rlgpt.agents.slow import Slow
-from rlgpt.bus.messages import Message, PlanProposed, Skill
+from rlgpt.bus.messages import Message, PlanProposed
+from rlgpt.bus.parts import Skill
 
 
 class Solo(Slow, Fast):

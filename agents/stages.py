@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from rlgpt.agents.progress import Stage
 from rlgpt.agents.requests import AskPlan, Finish, Request
 from rlgpt.agents.scoring import chained
-from rlgpt.bus.messages import Score, StageResult, TaskDivided, TrainingFinished
-from rlgpt.bus.task import Artifact, SubTask, Task
+from rlgpt.bus.messages import TaskDivided, TrainingFinished
+from rlgpt.bus.parts import Artifact, Score, StageResult
+from rlgpt.bus.task import SubTask, Task
 
 if TYPE_CHECKING:
     from rlgpt.agents.loops import RunState

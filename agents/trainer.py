@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from rlgpt.agents.agent import Agent, handles
 from rlgpt.agents.learning.learner import learn
-from rlgpt.bus.messages import Message, Point, TrainingFinished, TrainingProgressed, TrainingRequested
+from rlgpt.bus.messages import Message, TrainingFinished, TrainingProgressed, TrainingRequested
+from rlgpt.bus.parts import Point
 
 PUBLISH_S = 60.0
 """How long learning waits for a point of the curve to be on disk; a broker is back within seconds."""

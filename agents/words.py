@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from rlgpt.agents.library import Entry
 from rlgpt.agents.progress import Attempt, Inner, PlanState, Training
-from rlgpt.bus.messages import Picture, Point, Score, Skill, SkillTried, TrainingFinished, TrialEpisode
+from rlgpt.bus.messages import SkillTried, TrainingFinished
+from rlgpt.bus.parts import Picture, Point, Score, Skill, TrialEpisode
 
 TRACED_EPISODES = 2
 """Episodes of a trial whose course is told step by step; the others are told by their outcome."""

@@ -15,7 +15,21 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from rlgpt.bus.task import Artifact, Environment, Evaluation, Identifier, Learner, Part, SubTask, Task
+from rlgpt.bus.parts import (
+    Artifact,
+    Card,
+    Identifier,
+    Part,
+    Picture,
+    Point,
+    Score,
+    Skill,
+    StageResult,
+    SubAction,
+    SubActionReview,
+    TrialEpisode,
+)
+from rlgpt.bus.task import Environment, Evaluation, Learner, SubTask, Task
 
 REGISTRY: dict[str, type[Message]] = {}
 
@@ -45,112 +59,6 @@ def message_class(type_name: str) -> type[Message]:
         raise UnknownMessage(
             f"no message class for type {type_name!r}; import the module that defines it (known: {sorted(REGISTRY)})"
         ) from None
-
-
-# ---------------------------------------------------------------- parts
-
-
-class Card(Part):
-    """What the models are told of an environment.
-
-    text      Markdown: actions, observations, limits, helpers, examples
-    kind      of the action space: Discrete, MultiDiscrete or Box
-    actions   names of the primitive actions where there are few enough to name (Discrete), else empty
-    version   a short hash of the text
-    """
-
-    text: str
-    kind: Literal["Discrete", "MultiDiscrete", "Box"]
-    actions: tuple[str, ...] = ()
-    version: str
-
-
-class SubAction(Part):
-    """One step of a plan. `success` is an expression over obs, info, start, ...: it holds at some step of a successful call."""
-
-    name: Identifier
-    purpose: str
-    mode: Literal["code", "rl"]
-    success: str = ""
-    reason: str = ""
-
-
-class Skill(Part):
-    """Source of one Python generator function `name(obs, info)` that yields actions; optionally `can_run(obs, info)` beside it.
-
-    max_steps   environment steps after which a call is stopped, >= 1
-    whole       it plays whole episodes: an interrupt ends the call it has made of another skill, and hands control back to it
-    """
-
-    name: Identifier
-    source: str
-    max_steps: int = Field(ge=1)
-    whole: bool = False
-
-
-class TrialEpisode(Part):
-    """One call of a skill in a fresh episode.
-
-    steps          environment steps taken
-    episode_return undiscounted sum of rewards
-    first, last    observation before and after, in words the card defines
-    trace          bounded list of `step: action -> observation` lines
-    error          traceback or limit that stopped it, empty if none
-    """
-
-    seed: int
-    success: bool
-    steps: int
-    episode_return: float
-    ended: Literal["returned", "step limit", "episode over", "interrupted", "error"]
-    first: str
-    last: str
-    trace: tuple[str, ...] = ()
-    error: str = ""
-
-
-class Picture(Part):
-    """A frame of a trial's episode: what the environment draws after environment step `step` of seed `seed` (0: before the first)."""
-
-    seed: int
-    step: int
-    file: Artifact
-
-
-class Point(Part):
-    """A point of a learning curve, at `env_steps` environment steps since learning began.
-
-    episodes, success_rate, mean_return   over the training episodes finished since the point before
-    usage          share of decisions by action or skill name
-    """
-
-    env_steps: int
-    episodes: int
-    success_rate: float
-    mean_return: float
-    steps_per_s: float
-    usage: dict[str, float] = Field(default_factory=dict)
-
-
-class Score(Part):
-    """A policy on held-out seeds: successes of n with the Wilson 95 % interval; what was executed is stated.
-
-    verified   the seeds and actions were replayed in a clean worker without model-written code and agreed;
-               None where the environment is declared not deterministic
-    """
-
-    episodes: int
-    successes: int
-    rate: float
-    low: float
-    high: float
-    mean_return: float
-    mean_steps: float
-    actions: Literal["sampled", "greedy", "code"]
-    first_seed: int
-    env_steps: int
-    verified: bool | None
-    usage: dict[str, float] = Field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- the ring
@@ -332,14 +240,6 @@ class TrainingFinished(Message):
     held_out: Artifact | None = None
 
 
-class SubActionReview(Part):
-    """The critic's word on one sub-action of a finished plan."""
-
-    name: Identifier
-    worked: bool
-    why: str
-
-
 class PlanReviewed(Message):
     """Critic -> slow agent: what worked, what to plan differently."""
 
@@ -347,18 +247,6 @@ class PlanReviewed(Message):
     sub_actions: tuple[SubActionReview, ...] = ()
     why: str
     advice: str = ""
-
-
-class StageResult(Part):
-    """A stage of a divided task at the end of the run: its best plan, None if it has no policy.
-
-    score  on the stage's own start states: those that the stage before reached from its held-out ones
-    """
-
-    name: Identifier
-    plan: int | None
-    score: Score | None
-    policy: Artifact | None = None
 
 
 class RunFinished(Message):

@@ -8,24 +8,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Identifier = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+from rlgpt.bus.models import Budgets, Llm
+from rlgpt.bus.parts import Artifact, Identifier, Part
+
 Mode = Literal["rl-gpt", "rl-only", "code-only"]
-
-
-class Part(BaseModel):
-    """A frozen piece of a task or message; unknown fields are errors, not silence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Artifact(Part):
-    """A large thing kept outside the bus: `uri` as fsspec reads it, `sha256` of its bytes in hex, `media_type`."""
-
-    uri: str
-    sha256: str
-    media_type: str
 
 
 class Host(Part):
@@ -43,7 +31,7 @@ class Host(Part):
     python: str = ""
     address: str = ""
     keys: str = ""
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = Field({})
     path: tuple[str, ...] = ()
     start_s: float = Field(120.0, gt=0)
     reset_s: float = Field(120.0, gt=0)
@@ -84,14 +72,14 @@ class Environment(Part):
     """
 
     id: str = Field(min_length=1)
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field({})
     max_episode_steps: int | None = Field(None, ge=1)
     actions: tuple[str, ...] = ()
     observations: tuple[str, ...] = ()
     notes: str = ""
     imports: tuple[str, ...] = ("math", "numpy")
     deterministic: bool = True
-    interrupts: dict[Identifier, str] = {}
+    interrupts: dict[Identifier, str] = Field({})
     starts: Artifact | None = None
     until_success: bool = False
     memory: bool = False
@@ -204,80 +192,6 @@ class Evaluation(Part):
     actions: Literal["sampled", "greedy"] = "sampled"
     target: float = Field(0.9, ge=0, le=1)
     stage_target: float | None = Field(None, ge=0, le=1)
-
-
-class Price(Part):
-    """US dollars per million tokens."""
-
-    prompt: float = Field(0.0, ge=0)
-    completion: float = Field(0.0, ge=0)
-
-
-class Model(Part):
-    """A language model. `model: recorded` answers from the scenario's transcript, offline.
-
-    provider       openai stands for every OpenAI-compatible endpoint; others need AutoGen's extra of that name
-    base_url       of an OpenAI-compatible endpoint
-    api_key_env    name of the environment variable that holds the key; the key itself is never stored
-    timeout_s      deadline of one request, seconds
-    retries        requests repeated after a rate limit, a server error or a dropped connection
-    repairs        times a malformed or impossible answer is asked for again
-    output_tokens  limit of one reply, told to the endpoint; null leaves it to the endpoint
-    price          of this model; else that of `prices` counts
-    prices         by model name; those of the user's own file are added when a run is launched
-    """
-
-    model: str = Field("recorded", min_length=1)
-    provider: Literal["openai", "anthropic", "gemini", "ollama"] = "openai"
-    base_url: str | None = None
-    api_key_env: str | None = None
-    temperature: float | None = Field(None, ge=0)
-    timeout_s: float = Field(120.0, gt=0)
-    retries: int = Field(5, ge=0)
-    repairs: int = Field(2, ge=0)
-    output_tokens: int | None = Field(None, ge=1)
-    price: Price | None = None
-    prices: dict[str, Price] = {}
-
-
-class Llm(Model):
-    """The model of every role, and what differs by role: `roles: {critic: {model: ...}}`."""
-
-    roles: dict[Literal["slow", "fast", "critic", "solo"], dict[str, Any]] = {}
-
-    def of(self, role: str) -> Model:
-        """The settings of one role: the common ones, overridden by its own."""
-        common = {name: getattr(self, name) for name in Model.model_fields}
-        own = next((fields for name, fields in self.roles.items() if name == role), {})
-        return Model(**{**common, **own})
-
-    @model_validator(mode="after")
-    def _roles_are_models(self) -> Llm:
-        for role in self.roles:
-            self.of(role)
-        return self
-
-
-class RoleBudget(Part):
-    """What one role may spend on questions to its model; null is unlimited. `minutes` are those spent waiting for its answers."""
-
-    minutes: float | None = Field(None, gt=0)
-    tokens: int | None = Field(None, ge=1)
-    usd: float | None = Field(None, gt=0)
-
-
-class Budgets(Part):
-    """The run ends, with its best policy so far, when one of these is spent; null is unlimited.
-
-    env_steps  environment steps of trials and learning; those of evaluation are counted on a line of their own
-    roles      of each role alone. A critic that has spent its own is not asked any more, and the success test decides alone
-    """
-
-    env_steps: int | None = Field(None, ge=1)
-    minutes: float | None = Field(None, gt=0)
-    tokens: int | None = Field(None, ge=1)
-    usd: float | None = Field(None, gt=0)
-    roles: dict[Literal["slow", "fast", "critic", "solo"], RoleBudget] = {}
 
 
 class Processes(Part):

@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import numpy as np
 
-from rlgpt.bus.messages import Card
+from rlgpt.bus.parts import Card
 from rlgpt.bus.task import Environment, Task
 from rlgpt.envs.actions import TAKEN
 from rlgpt.envs.description import Description

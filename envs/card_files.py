@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from rlgpt.bus.task import Host, Part
+from rlgpt.bus.parts import Part
+from rlgpt.bus.task import Host
 
 NONE = "none"
 

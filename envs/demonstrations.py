@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import WorkerDied
 from rlgpt.envs.handle import plain

@@ -27,7 +27,7 @@ from rlgpt.envs.files import write_whole
 from rlgpt.envs.space import leaves
 
 if TYPE_CHECKING:
-    from rlgpt.bus.task import Artifact
+    from rlgpt.bus.parts import Artifact
 
 MEDIA_TYPE = "application/vnd.rlgpt.starts+msgpack"
 VERSION = 1
@@ -179,7 +179,7 @@ def _state(row: Any, where: str) -> StartState:
 
 
 def _artifact(path: Path, data: bytes) -> Artifact:
-    from rlgpt.bus.task import Artifact  # workers read this module too, and have no use for pydantic
+    from rlgpt.bus.parts import Artifact  # workers read this module too, and have no use for pydantic
 
     return Artifact(uri=path.resolve().as_uri(), sha256=hashlib.sha256(data).hexdigest(), media_type=MEDIA_TYPE)
 

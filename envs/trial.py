@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from rlgpt.bus.messages import Skill, TrialEpisode
+from rlgpt.bus.parts import Skill, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.description import Description
 from rlgpt.envs.errors import StartsInvalid, WorkerDied

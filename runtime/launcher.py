@@ -16,7 +16,8 @@ import structlog
 from rlgpt.bus.client import BusClient, Watch
 from rlgpt.bus.envelope import now, seal
 from rlgpt.bus.errors import BusError, BusUnreachable
-from rlgpt.bus.messages import AgentJoined, AgentLeft, BudgetSpent, Card, Message, ReviewMissed, TaskSubmitted
+from rlgpt.bus.messages import AgentJoined, AgentLeft, BudgetSpent, Message, ReviewMissed, TaskSubmitted
+from rlgpt.bus.parts import Card
 from rlgpt.bus.security import ClientKeys
 from rlgpt.runtime import logs
 from rlgpt.runtime.child import peak_kb, roster

@@ -15,7 +15,6 @@ from rlgpt.bus.messages import (
     PlanFailed,
     PlanProposed,
     PlanReviewed,
-    Point,
     ReviewMissed,
     RunFinished,
     SkillDrafted,
@@ -29,6 +28,7 @@ from rlgpt.bus.messages import (
     TrainingProgressed,
     TrainingRequested,
 )
+from rlgpt.bus.parts import Point
 from rlgpt.runtime.parts import stage_lines
 from rlgpt.runtime.story import LAUNCHER
 from rlgpt.runtime.text import duration, percent, printable, short, steps

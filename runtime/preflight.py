@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rlgpt.agents.llm.prices import price_of
 from rlgpt.agents.llm.providers import RECORDED, problem_with
 from rlgpt.bus.errors import Explained
-from rlgpt.bus.messages import Card
+from rlgpt.bus.parts import Card
 from rlgpt.bus.task import Task
 from rlgpt.runtime.child import Spec, inherited, planners
 from rlgpt.runtime.prices import user_file

@@ -17,7 +17,8 @@ import yaml
 from pydantic import ValidationError
 
 from rlgpt.bus.errors import Explained
-from rlgpt.bus.task import Price, Task
+from rlgpt.bus.models import Price
+from rlgpt.bus.task import Task
 
 FILE = Path("rlgpt") / "prices.yaml"
 

@@ -16,7 +16,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rlgpt.bus.errors import Explained
-from rlgpt.bus.task import Llm, Model, Task
+from rlgpt.bus.models import Llm, Model
+from rlgpt.bus.task import Task
 from rlgpt.runtime import places
 from rlgpt.runtime.beside import fill
 from rlgpt.runtime.prices import with_user_prices

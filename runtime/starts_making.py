@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.pool import Call, Choice, EpisodeEnd, Primitive, Replayer, WorkerPool
 from rlgpt.envs.starts import StartState, read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlgpt.bus.messages import Point, Score
+from rlgpt.bus.parts import Point, Score
 
 BARS = "▁▂▃▄▅▆▇█"
 

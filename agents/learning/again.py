@@ -11,7 +11,8 @@ from gymnasium import spaces
 from rlgpt.agents.learning.evaluation import Player, controller, score
 from rlgpt.agents.learning.learner import play_and_verify
 from rlgpt.agents.learning.practice import evaluated_in
-from rlgpt.bus.messages import Score, TrainingRequested
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Score
 from rlgpt.envs.errors import SkillInvalid
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.space import restore

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlgpt.bus.messages import Point
+from rlgpt.bus.parts import Point
 from rlgpt.envs.transitions import Transitions
 
 POINTS = 200

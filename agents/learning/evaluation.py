@@ -18,7 +18,8 @@ import structlog
 
 from rlgpt.agents.learning.endings import Stopped
 from rlgpt.agents.scoring import wilson
-from rlgpt.bus.messages import Score, TrainingRequested, TrialEpisode
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Score, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.episodes import Pool
 from rlgpt.envs.errors import WorkerDied

@@ -13,7 +13,8 @@ import structlog
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
 from rlgpt.agents.learning.evaluation import TRACED, Evaluation, Played, Player, Replays, controller, samples, score, verify
 from rlgpt.agents.learning.practice import check_practice, evaluated_in, evaluation_seeds, keep_ends, practice_seeds
-from rlgpt.bus.messages import Point, TrainingFinished, TrainingRequested
+from rlgpt.bus.messages import TrainingFinished, TrainingRequested
+from rlgpt.bus.parts import Point
 from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, StartsInvalid
 from rlgpt.envs.options import ActionsUnsupported, kept_numbers

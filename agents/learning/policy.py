@@ -18,7 +18,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 
 from rlgpt.agents.learning.devices import obs_to_device
 from rlgpt.bus.messages import TrainingRequested
-from rlgpt.bus.task import Artifact
+from rlgpt.bus.parts import Artifact
 from rlgpt.envs.episodes import Spaced
 from rlgpt.envs.files import write_whole
 from rlgpt.envs.observations import ObservationView

@@ -14,7 +14,8 @@ import structlog
 from rlgpt.agents.learning.endings import LearningFailed
 from rlgpt.agents.learning.evaluation import Played, Replays, check
 from rlgpt.bus.messages import TrainingRequested
-from rlgpt.bus.task import Artifact, Environment
+from rlgpt.bus.parts import Artifact
+from rlgpt.bus.task import Environment
 from rlgpt.envs.episodes import EpisodeSeeds
 from rlgpt.envs.errors import WorkerDied
 from rlgpt.envs.starts import StartState, read, write

@@ -28,7 +28,8 @@ from rlgpt.agents.learning.endings import LearningFailed, Stopped
 from rlgpt.agents.learning.policy import PolicyPlayer, actions_of, is_masked, perception
 from rlgpt.agents.learning.ppo import make_ppo
 from rlgpt.agents.learning.warm_start import warm_start
-from rlgpt.bus.messages import Point, TrainingRequested
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Point
 from rlgpt.envs.episodes import EpisodeSeeds, Pool
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.perception import zeros

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from rlgpt.agents.llm.failures import RequestFailed, failure_of
 from rlgpt.agents.llm.interview import Partner, Tally, Turn
-from rlgpt.bus.task import Model, Price
+from rlgpt.bus.models import Model, Price
 
 if TYPE_CHECKING:
     from rlgpt.agents.llm.endpoint import Endpoint

@@ -21,7 +21,7 @@ from rlgpt.agents.llm.failures import RequestFailed, failure_of
 from rlgpt.agents.llm.interview import Tally
 from rlgpt.agents.llm.providers import is_loopback
 from rlgpt.agents.llm.redact import Redactor
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 LONGEST_BODY = 8_000_000
 """Bytes of a response that are read at all; whatever sends more would fill the memory."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rlgpt.agents.llm.interview import Tally
 from rlgpt.agents.llm.providers import RECORDED, is_loopback
-from rlgpt.bus.task import Model, Price
+from rlgpt.bus.models import Model, Price
 
 
 def price_of(settings: Model, called: str = "") -> tuple[Price | None, str]:

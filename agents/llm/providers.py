@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 from rlgpt.agents.llm.failures import RequestFailed
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 RECORDED = "recorded"
 """The model name that stands for the scenario's own transcript: no network, no key."""

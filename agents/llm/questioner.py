@@ -28,7 +28,7 @@ from rlgpt.agents.llm.transcript import Line, Transcript, Usage, picture_sha256,
 from rlgpt.agents.prompts import tokens
 from rlgpt.bus.envelope import now
 from rlgpt.bus.messages import ModelAsked
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 if TYPE_CHECKING:
     from rlgpt.agents.llm.conversation import Guest

@@ -37,7 +37,7 @@ def make(
     runs: Runs = None,
 ) -> None:
     """Play a scenario's environment and save the states in which an expression holds."""
-    from rlgpt.bus.messages import Skill
+    from rlgpt.bus.parts import Skill
     from rlgpt.envs import starts as files
     from rlgpt.runtime import starts_making as making
     from rlgpt.runtime.cli.evaluate import from_file, from_run

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rlgpt.agents.scoring import wilson
-from rlgpt.bus.messages import Point
+from rlgpt.bus.parts import Point
 from rlgpt.runtime.html.element import Markup, el
 from rlgpt.runtime.text import steps
 

@@ -12,7 +12,8 @@ from rlgpt.agents.budget import account
 from rlgpt.agents.llm.transcript import Line
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.progress import Attempt, Inner, PlanState
-from rlgpt.bus.messages import ModelAsked, Score, TrialEpisode
+from rlgpt.bus.messages import ModelAsked
+from rlgpt.bus.parts import Score, TrialEpisode
 from rlgpt.runtime.html import chart, code
 from rlgpt.runtime.html.element import Markup, el, join
 from rlgpt.runtime.parts import seed_words, stage_lines

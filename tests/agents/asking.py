@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from rlgpt.agents.llm.endpoint import Backoff
 from rlgpt.agents.llm.questioner import Questioner, QuestionFailed, Reply
 from rlgpt.agents.llm.transcript import Transcript
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 
 class Answered(BaseModel):

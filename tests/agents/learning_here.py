@@ -7,7 +7,8 @@ from local_pool import LocalPool
 from rlgpt.agents.learning import learner
 from rlgpt.agents.learning.learner import learn
 from rlgpt.agents.learning.policy import read_policy
-from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.envs.transitions import EpisodeEnd
 

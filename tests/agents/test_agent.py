@@ -13,7 +13,8 @@ from rlgpt.bus.broker import Broker
 from rlgpt.bus.client import BusClient
 from rlgpt.bus.envelope import Envelope, seal
 from rlgpt.bus.errors import BusUnreachable
-from rlgpt.bus.messages import AgentJoined, Card, DeadLettered, Message, PlanFailed, SkillTried, TaskSubmitted
+from rlgpt.bus.messages import AgentJoined, DeadLettered, Message, PlanFailed, SkillTried, TaskSubmitted
+from rlgpt.bus.parts import Card
 from rlgpt.bus.task import Task
 
 WAIT_S = 150.0

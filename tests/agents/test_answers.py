@@ -30,7 +30,7 @@ from rlgpt.agents.answers import (
 from rlgpt.agents.fast import choices
 from rlgpt.agents.llm.reading import Malformed, read
 from rlgpt.agents.source_check import check_source
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Learner
 from rlgpt.envs import expression
 

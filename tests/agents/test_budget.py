@@ -13,7 +13,7 @@ from rlgpt.agents.llm.prices import price_of
 from rlgpt.agents.llm.transcript import read_folder
 from rlgpt.agents.progress import Spent
 from rlgpt.bus.messages import BudgetSpent, ModelAsked
-from rlgpt.bus.task import Budgets, Model, Price
+from rlgpt.bus.models import Budgets, Model, Price
 
 NUMBERS = count()
 

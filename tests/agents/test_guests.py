@@ -18,7 +18,7 @@ from rlgpt.agents.llm.conversation import guest
 from rlgpt.agents.llm.questioner import Questioner, QuestionFailed, Reply
 from rlgpt.agents.llm.redact import MARK
 from rlgpt.agents.llm.transcript import Transcript
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 KEY = "planted-key-0123456789"
 THEIRS = "You are somebody else's agent."

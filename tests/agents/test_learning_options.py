@@ -13,7 +13,7 @@ from rlgpt.agents.learning.devices import compile_networks
 from rlgpt.agents.learning.evaluation import Evaluation as Evaluation_
 from rlgpt.agents.learning.imitation import PastSuccesses, discounted
 from rlgpt.agents.learning.policy import load_player, read_policy
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.envs.starts import read
 

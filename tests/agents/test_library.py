@@ -11,8 +11,9 @@ from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import Settle
 from rlgpt.agents.retrieval import candidates
-from rlgpt.bus.messages import Card, PlanProposed, Skill, SkillDrafted, SkillTried, SubAction
-from rlgpt.bus.task import Artifact, Environment
+from rlgpt.bus.messages import PlanProposed, SkillDrafted, SkillTried
+from rlgpt.bus.parts import Artifact, Card, Skill, SubAction
+from rlgpt.bus.task import Environment
 
 LADDER = Environment(id="Ladder-v0")
 CARD = Card(text="card", kind="Discrete", actions=("up", "down"), version="1")

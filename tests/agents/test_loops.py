@@ -19,30 +19,25 @@ from rlgpt.bus.messages import (
     AgentJoined,
     AgentLeft,
     BudgetSpent,
-    Card,
     DeadLettered,
     Message,
     ModelAsked,
     PlanFailed,
     PlanProposed,
     PlanReviewed,
-    Point,
     ReviewMissed,
     RunFinished,
-    Score,
-    Skill,
     SkillDrafted,
     SkillFailed,
     SkillReviewed,
     SkillSettled,
     SkillTried,
-    SubAction,
     TaskSubmitted,
     TrainingFinished,
     TrainingProgressed,
     TrainingRequested,
-    TrialEpisode,
 )
+from rlgpt.bus.parts import Card, Point, Score, Skill, SubAction, TrialEpisode
 from rlgpt.bus.task import Task
 
 

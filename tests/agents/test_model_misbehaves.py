@@ -41,7 +41,7 @@ from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.llm.transcript import read_folder
 from rlgpt.agents.source_check import check_source
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 
 def outcome_in_transcript(asker: Asker) -> str:

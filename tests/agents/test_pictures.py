@@ -14,7 +14,8 @@ from rlgpt.agents import drawing, pictures, words
 from rlgpt.agents.llm.questioner import NOT_SHOWN
 from rlgpt.agents.llm.transcript import picture_sha256, read_folder
 from rlgpt.agents.pictures import PictureUnreadable
-from rlgpt.bus.messages import Picture, Skill, SkillDrafted, SkillTried, TrialEpisode
+from rlgpt.bus.messages import SkillDrafted, SkillTried
+from rlgpt.bus.parts import Picture, Skill, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.camera import CannotDraw
 

@@ -11,25 +11,20 @@ from rlgpt.agents.loops import RunState
 from rlgpt.agents.prompts import PromptError, names, render, template, tokens
 from rlgpt.agents.requests import CONTROLLER
 from rlgpt.bus.messages import (
-    Card,
     Message,
     PlanProposed,
     PlanReviewed,
-    Point,
-    Score,
-    Skill,
     SkillDrafted,
     SkillReviewed,
     SkillSettled,
     SkillTried,
-    SubAction,
     TaskDivided,
     TaskSubmitted,
     TrainingFinished,
     TrainingRequested,
-    TrialEpisode,
 )
-from rlgpt.bus.task import Artifact, Learner, Mode, Task
+from rlgpt.bus.parts import Artifact, Card, Point, Score, Skill, SubAction, TrialEpisode
+from rlgpt.bus.task import Learner, Mode, Task
 
 SOURCE = "def climb(obs, info):\n    for _ in range(20):\n        obs, info = yield 1\n"
 SKILL = Skill(name="climb", source=SOURCE, max_steps=77)

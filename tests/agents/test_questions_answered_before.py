@@ -146,7 +146,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from rlgpt.agents.llm.questioner import Questioner
 from rlgpt.agents.llm.transcript import Transcript
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 class Answered(BaseModel):
     verdict: str
     why: str

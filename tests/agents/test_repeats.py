@@ -11,7 +11,8 @@ from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.repeats import AGAIN, code_repeated, is_repetition, normal_form, plan_repeated
 from rlgpt.agents.requests import CONTROLLER, AskPlan, AskSkill, Finish, Settle
 from rlgpt.agents.slow import Slow
-from rlgpt.bus.messages import DeadLettered, PlanFailed, PlanProposed, Skill, SkillDrafted, SkillFailed, SubAction
+from rlgpt.bus.messages import DeadLettered, PlanFailed, PlanProposed, SkillDrafted, SkillFailed
+from rlgpt.bus.parts import Skill, SubAction
 
 CODE = "def swing(obs, info):\n    yield 1\n"
 

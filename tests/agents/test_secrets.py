@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from rlgpt.agents.llm.providers import key_of, key_variable, problem_with
 from rlgpt.agents.llm.redact import MARK, Redactor
 from rlgpt.agents.llm.transcript import read_folder, record
-from rlgpt.bus.task import Model
+from rlgpt.bus.models import Model
 
 KEY = "planted-0123456789-secret"
 

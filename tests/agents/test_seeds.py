@@ -6,8 +6,8 @@ from test_loops import Log
 from rlgpt.agents import fields
 from rlgpt.agents.prompts import render
 from rlgpt.agents.requests import AskPlan, AskPlanReview, Finish
-from rlgpt.bus.messages import DeadLettered, Point, TrainingProgressed
-from rlgpt.bus.task import Artifact
+from rlgpt.bus.messages import DeadLettered, TrainingProgressed
+from rlgpt.bus.parts import Artifact, Point
 
 POLICY = Artifact(uri="file:///best", sha256="0" * 64, media_type="x")
 

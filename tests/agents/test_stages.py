@@ -6,8 +6,9 @@ from test_loops import Log
 from rlgpt.agents import stages
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.requests import AskDivision, AskPlan, AskPlanReview, AskSetUp, AskSkill, Finish
-from rlgpt.bus.messages import BudgetSpent, Card, PlanProposed, SubAction, TaskDivided, TaskSubmitted
-from rlgpt.bus.task import Artifact, SubTask, Task
+from rlgpt.bus.messages import BudgetSpent, PlanProposed, TaskDivided, TaskSubmitted
+from rlgpt.bus.parts import Artifact, Card, SubAction
+from rlgpt.bus.task import SubTask, Task
 
 STAGES = [
     {"name": "fetch", "goal": "fetch the key", "success": "obs[1] > 0"},

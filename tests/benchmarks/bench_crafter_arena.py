@@ -24,8 +24,9 @@ import torch
 
 from rlgpt.agents.learning.learner import learn
 from rlgpt.agents.learning.policy import read_policy
-from rlgpt.bus.messages import Skill, TrainingRequested
-from rlgpt.bus.task import Artifact, Environment, Evaluation, Learner
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Artifact, Skill
+from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.envs import starts
 from rlgpt.envs.crafter import rules
 from rlgpt.envs.crafter.environment import CrafterSymbolic

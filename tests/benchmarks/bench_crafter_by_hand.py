@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from rlgpt.agents.scoring import wilson
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.pool import Call, Replayer, WorkerPool
 

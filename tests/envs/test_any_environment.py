@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from rlgpt.agents.prompts import tokens
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment, Task
 from rlgpt.envs import card_files
 from rlgpt.envs.card import make_card

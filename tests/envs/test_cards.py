@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment, Task
 from rlgpt.envs import card_files
 from rlgpt.envs.card import make_card

@@ -50,7 +50,7 @@ def test_gymnasium_finds_nothing_wrong_with_it(name, kwargs):
 
 def test_it_runs_in_a_locked_worker_with_its_toolkit():
     environment = Environment(id=SYMBOLIC, actions=rules.ACTIONS, imports=("math", "numpy", "rlgpt.envs.crafter.toolkit"))
-    from rlgpt.bus.messages import Skill
+    from rlgpt.bus.parts import Skill
 
     source = """
 from rlgpt.envs.crafter.toolkit import nearest, step_towards, unexplored, ways, threats, can, missing, facing
@@ -69,7 +69,7 @@ def get_wood(obs, info):
 
 
 def test_pictures_run_in_a_locked_worker():
-    from rlgpt.bus.messages import Skill
+    from rlgpt.bus.parts import Skill
 
     environment = Environment(id="rlgpt/CrafterPixels-v0", actions=rules.ACTIONS)
     source = "def wait(obs, info):\n    assert obs.shape == (64, 64, 3)\n    for _ in range(250):\n        obs, info = yield NOOP\n"

@@ -18,7 +18,7 @@ import pytest
 from foreign import Corridor
 from pydantic import ValidationError
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.security import make_broker, make_client
 from rlgpt.bus.task import Environment, Host
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, HostLost

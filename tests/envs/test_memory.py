@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.pool import Call, Primitive, Trials, WorkerPool, replay
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import worlds  # noqa: F401  registers the environments
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.pool import Call, Primitive, WorkerPool
 

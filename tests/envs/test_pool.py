@@ -14,7 +14,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
 from rlgpt.envs.pool import Call, Limits, Primitive, WorkerPool, replay

@@ -8,8 +8,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
-from rlgpt.bus.task import Artifact, Environment
+from rlgpt.bus.parts import Artifact, Skill
+from rlgpt.bus.task import Environment
 from rlgpt.envs import starts
 from rlgpt.envs.errors import StartsInvalid
 from rlgpt.envs.pool import Call, Primitive, Replayer, WorkerPool, describe, replay, try_skill

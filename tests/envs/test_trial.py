@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, WorkerDied
 from rlgpt.envs.pool import Limits, Replayer, Trials, describe, replay, try_skill

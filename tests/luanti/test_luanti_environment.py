@@ -16,7 +16,7 @@ import luanti_by_hand
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs import card_files, minedojo_toolkit
 from rlgpt.envs.errors import EnvironmentUnavailable

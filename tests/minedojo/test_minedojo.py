@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.envs.errors import EnvironmentUnavailable, HostLost
 from rlgpt.envs.minedojo_toolkit import CRAFT
 from rlgpt.envs.pool import describe, try_skill

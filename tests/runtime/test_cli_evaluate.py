@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rlgpt.agents.learning.learner import learn
-from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.runtime.cli import app
 

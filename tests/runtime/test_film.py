@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from rlgpt.agents.learning.evaluation import Played
-from rlgpt.bus.messages import Skill, TrainingRequested
+from rlgpt.bus.messages import TrainingRequested
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.envs.trial import Replayer
 from rlgpt.runtime import film

@@ -6,18 +6,9 @@ from itertools import count
 from rich.console import Console
 
 from rlgpt.bus.envelope import seal
-from rlgpt.bus.messages import (
-    Card,
-    Message,
-    PlanProposed,
-    Score,
-    SubAction,
-    TaskDivided,
-    TaskSubmitted,
-    TrainingFinished,
-    TrainingRequested,
-)
-from rlgpt.bus.task import Artifact, Environment, Evaluation, Learner, Task
+from rlgpt.bus.messages import Message, PlanProposed, TaskDivided, TaskSubmitted, TrainingFinished, TrainingRequested
+from rlgpt.bus.parts import Artifact, Card, Score, SubAction
+from rlgpt.bus.task import Environment, Evaluation, Learner, Task
 from rlgpt.runtime.narrate import narrate
 from rlgpt.runtime.parts import mode_words, seed_words, stage_lines
 from rlgpt.runtime.story import Story

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rlgpt.bus.task import Price
+from rlgpt.bus.models import Price
 from rlgpt.runtime.preflight import NotReady, check_models
 from rlgpt.runtime.prices import PricesInvalid, user_prices
 from rlgpt.runtime.scenario import Scenario, load

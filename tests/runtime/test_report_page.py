@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from told_run import LOG, told
 
-from rlgpt.bus.messages import Point, SkillReviewed, TaskSubmitted
+from rlgpt.bus.messages import SkillReviewed, TaskSubmitted
+from rlgpt.bus.parts import Point
 from rlgpt.runtime.html import chart, code
 from rlgpt.runtime.html.element import Markup, el
 from rlgpt.runtime.html.page import page

@@ -5,25 +5,20 @@ from datetime import UTC, datetime, timedelta
 from rlgpt.bus.envelope import seal
 from rlgpt.bus.messages import (
     AgentJoined,
-    Card,
     Message,
     ModelAsked,
     PlanProposed,
-    Point,
     RunFinished,
-    Score,
-    Skill,
     SkillDrafted,
     SkillReviewed,
     SkillSettled,
     SkillTried,
-    SubAction,
     TaskSubmitted,
     TrainingFinished,
     TrainingProgressed,
     TrainingRequested,
-    TrialEpisode,
 )
+from rlgpt.bus.parts import Card, Point, Score, Skill, SubAction, TrialEpisode
 from rlgpt.bus.task import Environment, Evaluation, Learner, Task
 from rlgpt.runtime.narrate import narrate
 from rlgpt.runtime.story import Story

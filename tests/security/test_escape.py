@@ -14,7 +14,7 @@ import threading
 
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs import lockdown
 from rlgpt.envs.errors import WorkerDied

@@ -11,7 +11,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from rlgpt.bus.messages import Skill
+from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.crew import Crew, Orders
 from rlgpt.envs.errors import SkillInvalid, WorkerDied

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlgpt.envs.luanti import aim
 from rlgpt.envs.luanti.blocks import BLOCK, BLOCKS, LIQUIDS, OTHER_FREE, UNSEEN
 from rlgpt.envs.minedojo_toolkit import CRAFT, FUNCTIONS
 
@@ -22,7 +23,7 @@ Action = npt.NDArray[np.int64]
 Place = tuple[int, int, int]
 Play = Generator[Action, tuple[Any, Info], tuple[Any, Info]]
 
-EYE, REACH = 1.47, 3.9
+REACH = 3.9
 SPARED = 0.1  # of a tool's durability
 PICKAXES = ("wooden_pickaxe", "stone_pickaxe", "iron_pickaxe", "diamond_pickaxe")
 # The least pickaxe that digs it; what is not here needs none.
@@ -129,7 +130,7 @@ def places(info: Info, name: str) -> list[Place]:
 def distance(info: Info, place: Place) -> float:
     """From the eye to the middle of a block."""
     x, y, z = place
-    return math.dist((info["x"], info["y"] + EYE, info["z"]), (x + 0.5, y + 0.5, z + 0.5))
+    return math.dist((info["x"], info["y"] + aim.EYE, info["z"]), (x + 0.5, y + 0.5, z + 0.5))
 
 
 def in_reach(info: Info, place: Place) -> bool:
@@ -142,14 +143,14 @@ def in_reach(info: Info, place: Place) -> bool:
 
 def turn_to(info: Info, place: Place) -> Action:
     """Turn the view towards the middle of a block, in whole steps of the camera."""
-    right, down = _angles(info, (place[0] + 0.5, place[1] + 0.5, place[2] + 0.5))
+    right, down = aim.angles(info, (place[0] + 0.5, place[1] + 0.5, place[2] + 0.5))
     return action(info, right=right, down=down)
 
 
 def look_at(obs: Any, info: Info, place: Place) -> Play:
     """Turn until the block is in the middle of the view, as far as the camera's steps allow."""
-    for target in _points(place):
-        right, down = _angles(info, target)
+    for target in aim.points(place):
+        right, down = aim.angles(info, target)
         if round(right / info["camera"]) or round(down / info["camera"]):
             obs, info = yield action(info, right=right, down=down)
         if info["aim"] is not None and tuple(info["aim"]) == place:
@@ -171,7 +172,7 @@ def walk_to(obs: Any, info: Info, place: Place, within: float = 2.5, steps: int 
         dx, dz = place[0] + 0.5 - info["x"], place[2] + 0.5 - info["z"]
         if math.hypot(dx, dz) <= within or stuck > 12:
             break
-        right = _turn(math.degrees(math.atan2(-dx, dz)) - info["yaw"])
+        right = aim.turn(math.degrees(math.atan2(-dx, dz)) - info["yaw"])
         before = info["x"], info["y"], info["z"]
         obs, info = yield action(info, ahead=1, jump=int(stuck > 0 or info["in_liquid"]), right=right, down=-info["pitch"])
         moved = math.dist(before, (info["x"], info["y"], info["z"]))
@@ -189,7 +190,7 @@ def centre(obs: Any, info: Info, steps: int = 30) -> Play:
             break
         yaw = math.radians(info["yaw"])
         ahead, left = -math.sin(yaw) * dx + math.cos(yaw) * dz, math.cos(yaw) * dx + math.sin(yaw) * dz
-        obs, info = yield action(info, ahead=_sign(ahead), left=_sign(left), jump=sneak)
+        obs, info = yield action(info, ahead=aim.sign(ahead), left=aim.sign(left), jump=sneak)
     return obs, info
 
 
@@ -199,7 +200,7 @@ def step_into(obs: Any, info: Info, place: Place, steps: int = 40) -> Play:
         if here(info) == place or (here(info)[0], here(info)[2]) == (place[0], place[2]):
             break
         dx, dz = place[0] + 0.5 - info["x"], place[2] + 0.5 - info["z"]
-        right = _turn(math.degrees(math.atan2(-dx, dz)) - info["yaw"])
+        right = aim.turn(math.degrees(math.atan2(-dx, dz)) - info["yaw"])
         obs, info = yield action(info, ahead=1, jump=int(place[1] > here(info)[1]), right=right)
     for _ in range(steps):
         if info["on_ground"] or info["in_liquid"]:
@@ -311,30 +312,6 @@ def _code(info: Info, place: Place) -> int:
     if any(not 0 <= index[i] < cube.shape[i] for i in range(3)):
         return UNSEEN
     return int(cube[index[0], index[1], index[2]])
-
-
-def _points(place: Place) -> list[tuple[float, float, float]]:
-    """The middle of a block, then points nearer to its faces."""
-    x, y, z = place[0] + 0.5, place[1] + 0.5, place[2] + 0.5
-    away = 0.35
-    offsets = ((0, 0, 0), (0, away, 0), (0, -away, 0), (away, 0, 0), (-away, 0, 0), (0, 0, away), (0, 0, -away))
-    return [(x + dx, y + dy, z + dz) for dx, dy, dz in offsets]
-
-
-def _angles(info: Info, point: tuple[float, float, float]) -> tuple[float, float]:
-    """Degrees to the right and down from the middle of the view to a point."""
-    dx, dy, dz = point[0] - info["x"], point[1] - info["y"] - EYE, point[2] - info["z"]
-    flat = math.hypot(dx, dz)
-    right = 0.0 if flat < 0.05 else _turn(math.degrees(math.atan2(-dx, dz)) - info["yaw"])
-    return right, -math.degrees(math.atan2(dy, flat)) - info["pitch"]
-
-
-def _turn(degrees: float) -> float:
-    return (degrees + 180) % 360 - 180
-
-
-def _sign(value: float) -> int:
-    return 0 if abs(value) < 0.05 else (1 if value > 0 else -1)
 
 
 def _tool(obs: Any, info: Info, name: str) -> Play:

@@ -95,6 +95,7 @@ class Fast(Thinker):
             skill=Skill(name=request.name, source=source, max_steps=steps, whole=request.name == CONTROLLER),
             success=plan.inner[request.name].spec.success,
             seeds=tuple(TRIAL_SEEDS + 1000 * task.seed + n for n in range(task.loops.trial_episodes)),
+            needed=task.loops.needed,
             library=tuple(plan.skills),
             environment=self.state.stage_of(plan).environment,
             origin=origin,

@@ -17,15 +17,20 @@ from rlgpt.bus.parts import Card, Picture, Skill
 from rlgpt.bus.task import Task
 
 NOTHING = "none"
+SHOWN_BEFORE = 3
+"""Accepted skills of earlier plans whose sources are shown."""
 
 
 def divide_fields(state: RunState) -> dict[str, str]:
     task = state.task
+    code = task.mode == "code-only"
     return {
         "goal": task.goal,
         "success": task.success,
         "card": _card(state).text,
-        "plans": str(state.plan_limit),
+        "team": "a planner and a programmer" if code else "a planner, a programmer and a learner",
+        "doer": "a coded routine" if code else "a learner with a few coded routines",
+        "plans": f"{state.plan_limit} plan{'s' * (state.plan_limit != 1)}",
         "most": str(MOST_STAGES),
     }
 
@@ -35,24 +40,26 @@ def plan_fields(state: RunState, number: int) -> dict[str, str]:
     limits: dict[str, Any] = {
         "trial_episodes": task.loops.trial_episodes,
         "skill_steps": task.loops.skill_steps,
+        "interrupted": _called_again(task),
+        "bar": words.bar(task.loops),
         "attempts": task.loops.attempts,
         "episodes": task.evaluation.episodes,
         "target": f"{stage.target:.0%}",
     }
     if task.mode == "code-only":
-        procedure, modes = "procedure_code_only", "always `code`"
+        procedure, advice, modes = "procedure_code_only", "plan_advice_code_only", "always `code`"
     else:
-        procedure, modes, limits["env_steps"] = "procedure_rl_gpt", "`code` or `rl`", f"{task.trainer.env_steps:,}"
+        procedure, advice, modes = "procedure_rl_gpt", "plan_advice", "`code` or `rl`"
+        limits["env_steps"] = f"{task.trainer.env_steps:,}"
     return {
         "goal": stage.task.goal,
         "success": stage.task.success,
         "stage": stage_section(state, stage),
         "card": _card(state).text,
         "procedure": render(procedure, **_strings(limits)),
-        "advice": render("plan_advice", skill_steps=str(task.loops.skill_steps)),
+        "advice": render(advice, skill_steps=str(task.loops.skill_steps)),
         "earlier": _earlier_plans(state, number),
-        "number": str(number),
-        "plans": str(number - len(state.siblings(number)) + state.plan_limit - 1),
+        **_which(state, stage, len(state.siblings(number)) + 1),
         "modes": modes,
     }
 
@@ -63,7 +70,7 @@ def solo_fields(state: RunState, number: int) -> dict[str, str]:
     steps, imports = str(task.loops.skill_steps), _listed(task.environment.imports)
     given = {"max_steps": steps, "imports": imports, "library": "those of sub-actions before it", "remembered": _remembered(task)}
     rules = render("skill_rules", name="<name of the sub-action>", **given)
-    return {**plan_fields(state, number), "rules": rules}
+    return {**plan_fields(state, number), "rules": rules, "accepted_before": _accepted_before(state, number)}
 
 
 def stage_section(state: RunState, stage: Stage) -> str:
@@ -74,10 +81,11 @@ def stage_section(state: RunState, stage: Stage) -> str:
     for number, sub_task in enumerate(state.sub_tasks, start=1):
         fate = "done" if number < stage.number else "this one" if number == stage.number else "to come"
         lines.append(f"{number}. `{sub_task.name}` ({fate}): {sub_task.goal}")
-    before = state.sub_tasks[stage.number - 2].name
-    begins = (
-        f"Its episodes begin where `{before}` succeeded." if stage.number > 1 else "It begins as every episode of this environment does."
-    )
+    begins = "It begins as every episode of this environment does."
+    if stage.number > 1:
+        begins = f"Its episodes begin where `{state.sub_tasks[stage.number - 2].name}` succeeded"
+        begins += f", for example: {example}. (The example" if (example := _begins_at(state, stage)) else " (the example"
+        begins += ' under "Observations" is from the beginning of the whole task.)'
     return render(
         "stage",
         number=str(stage.number),
@@ -87,6 +95,14 @@ def stage_section(state: RunState, stage: Stage) -> str:
         begins=begins,
         success=stage.task.success,
     )
+
+
+def _begins_at(state: RunState, stage: Stage) -> str:
+    """What is observed where a later stage begins: the end of an episode in which the stage before succeeded."""
+    before = next(other for other in state.stages if other.number == stage.number - 1)
+    chosen = state.plans[before.best].best_training if before.best is not None else None
+    samples = chosen.result.samples if chosen and chosen.result else ()
+    return next((sample.last for sample in samples if sample.success), "")
 
 
 def skill_fields(state: RunState, plan: PlanState, inner: Inner, earlier: Sequence[Entry] = ()) -> dict[str, str]:
@@ -103,34 +119,45 @@ def skill_fields(state: RunState, plan: PlanState, inner: Inner, earlier: Sequen
         "stage": stage_section(state, stage),
         "card": _card(state).text,
         "trial_episodes": str(task.loops.trial_episodes),
+        "bar": words.bar(task.loops),
         "test": inner.spec.success,
-        "rules": "\n\n".join(part for part in (render("skill_rules", **rules), words.library(plan.skills)) if part),
-        "plan": _section("The plan it belongs to", words.plan(plan)),
+        "rules": "\n\n".join(part for part in (render("skill_rules", **rules), words.library(_settled(plan))) if part),
+        "plan": _section("The plan it belongs to", words.plan(plan, code_only=task.mode == "code-only")),
+        "accepted_before": _accepted_before(state, plan.number, inner),
         "earlier_skills": _earlier_skills(state, earlier),
         "attempts": _section("Earlier attempts", words.attempts(inner)),
         "number": str(len(inner.attempts) + 1),
         "attempts_allowed": str(task.loops.attempts),
     }
     if is_controller:
-        return {**fields, "interrupted": _interrupted(task)}
+        scored = {"episodes": str(task.evaluation.episodes), "target": f"{stage.target:.0%}"}
+        return {**fields, **scored, "interrupted": _interrupted(task)}
     learner = "becomes one choice of a learner, which learns when a call pays"
     use = "can be called by the controller, the routine that plays whole episodes" if task.mode == "code-only" else learner
-    return {**fields, "max_steps": steps, "use": f"{use}, in any situation of an episode and also several times"}
+    used = f"{use}, in any situation of an episode and also several times"
+    return {**fields, "max_steps": steps, "interrupted": _called_again(task), "use": used}
 
 
 def set_up_fields(state: RunState, plan: PlanState) -> dict[str, str]:
     task, card, stage = state.task, _card(state), state.stage_of(plan)
     bounds = "; ".join(f"`{name}` {getattr(task.trainer, name):g} ({low:g} to {high:g})" for name, (low, high) in PPO_BOUNDS.items())
+    a_round = task.trainer.rollout * task.trainer.environments
+    updates = f"with what is set, {a_round:,} decisions an update, so at most {-(-task.trainer.env_steps // a_round)} updates."
     return {
         "goal": stage.task.goal,
         "success": stage.task.success,
         "stage": stage_section(state, stage),
         "card": card.text,
         "plan": words.plan(plan),
+        "sources": words.library(_settled(plan)),
         "env_steps": f"{task.trainer.env_steps:,}",
+        "environments": str(task.trainer.environments),
+        "episodes": str(task.evaluation.episodes),
+        "target": f"{stage.target:.0%}",
         "skills": _names(plan.skills),
         "primitives": _listed(card.actions) or "not named one by one here, so leave the list empty",
         "ppo": f"what is set, and in brackets the bounds: {bounds}.",
+        "updates": updates,
         "earlier": _earlier_plans(state, plan.number),
     }
 
@@ -140,7 +167,11 @@ def trial_fields(state: RunState, trial: SkillTried, shown: Sequence[Picture] = 
     task, stage, inner = state.task, state.stage_of(state.plans[trial.plan]), state.plans[trial.plan].inner[trial.name]
     attempt = next(attempt for attempt in inner.attempts if attempt.number == trial.attempt)
     earlier = Inner(inner.spec, [a for a in inner.attempts if a.number < trial.attempt])
+    is_controller, code = trial.name == CONTROLLER, task.mode == "code-only"
+    best = "the best attempt so far is taken as it is"
+    dropped = "the plan has to do without it" if code else "it is better left to the learner"
     return {
+        "what": "the controller" if is_controller else "the skill",
         "name": trial.name,
         "number": str(trial.attempt),
         "attempts_allowed": str(task.loops.attempts),
@@ -149,36 +180,81 @@ def trial_fields(state: RunState, trial: SkillTried, shown: Sequence[Picture] = 
         "stage": stage_section(state, stage),
         "card": _card(state).text,
         "source": words.source(attempt.draft.skill) if attempt.draft else "(no source)",
-        "episodes": str(len(trial.episodes)),
+        "episodes": str(task.loops.trial_episodes),
+        "interrupted": "" if is_controller else _called_again(task),
+        "bar": words.bar(task.loops),
         "test": inner.spec.success,
-        "result": "The skill PASSED its success test." if trial.success else "The skill FAILED its success test.",
+        "result": f"It {'PASSED' if trial.success else 'FAILED'} its success test.",
         "trial": words.trial(trial),
         "pictures": words.pictures(shown),
         "attempts": _section("Attempts before this one", words.attempts(earlier)),
+        "given_up": best if is_controller else dropped,
     }
 
 
 def plan_review_fields(state: RunState, result: TrainingFinished) -> dict[str, str]:
     plan = state.plans[result.plan]
-    stage, set_up, whole = state.stage_of(plan), plan.training, plan.result or result
-    choices = f"Skills given to the learner: {_names(set_up.skills)}. " if set_up and set_up.controller is None else ""
+    stage, set_up, whole, code = state.stage_of(plan), plan.training, plan.result or result, state.task.mode == "code-only"
+    choices = "" if set_up is None or set_up.controller else f"Skills given to the learner: {_names(set_up.skills)}. "
+    choices += f"Primitive actions left: {_listed(set_up.primitives)}. " if set_up and set_up.primitives else ""
     choices += f"Shaping: `{set_up.shaping}`. " if set_up and set_up.shaping else ""
-    choices += f"Reason: {set_up.reason}" if set_up and set_up.reason else ""
+    choices += f"Reason: {set_up.reason}" if set_up and set_up.reason and not code else ""
+    reached = whole.score is not None and whole.score.rate >= stage.target
+    last = plan.ordinal >= state.plan_limit
     return {
-        "number": str(result.plan),
+        **_which(state, stage, plan.ordinal),
+        "again": ", who will not plan this again: it is the last word on it" if reached or last else ", who will plan again",
         "goal": stage.task.goal,
         "success": stage.task.success,
         "stage": stage_section(state, stage),
         "card": _card(state).text,
-        "plan": words.plan(PlanState(plan.number, proposal=plan.proposal, inner=plan.inner)),
+        "plan": words.plan(PlanState(plan.number, ordinal=plan.ordinal, proposal=plan.proposal, inner=plan.inner), code_only=code),
+        "target": f"{stage.target:.0%}",
+        "verdict": "It is reached." if reached else "It is NOT reached.",
         "learning": "\n".join(part for part in (choices, words.learning(plan)) if part),
+        "uses": words.uses(whole),
         "samples": _section("Some evaluation episodes", words.samples(whole)),
+        "entries": f", `{CONTROLLER}` among them" if code else "",
+        "learned": "" if code else "; for mode `rl`: whether the learner learned it",
+        "look": "at how the controller went about it" if code else "the curve, at how often each choice was made and what it paid",
+        "instead": "" if code else ", leave to the learner or turn into code",
     }
+
+
+def _which(state: RunState, stage: Stage, ordinal: int) -> dict[str, str]:
+    """Which plan it is, counted within its stage."""
+    return {
+        "number": str(ordinal),
+        "plans": str(state.plan_limit),
+        "of_stage": f" for stage {stage.number}" if stage.number else "",
+    }
+
+
+def _settled(plan: PlanState) -> list[Inner]:
+    """The sub-actions that became skills."""
+    return [inner for inner in plan.inner.values() if inner.settled and inner.settled.skill]
+
+
+def _accepted_before(state: RunState, number: int, wanted: Inner | None = None) -> str:
+    """Skills that earlier plans of this stage came to, the latest of each name, those like the wanted one first; not what this plan has."""
+    here = state.plans[number].inner if number in state.plans else {}
+    found: dict[str, Inner] = {}
+    for plan in state.siblings(number):
+        found |= {inner.spec.name: inner for inner in _settled(plan)}
+    taken = {name for name, inner in here.items() if inner.settled and inner.settled.skill}
+    others = [inner for name, inner in found.items() if name not in taken]
+    if wanted is not None:
+        others.sort(key=lambda inner: (inner.spec.name != wanted.spec.name, inner.spec.success != wanted.spec.success))
+    if not others:
+        return ""
+    note = "They cannot be called here unless they are accepted in this plan again; take over what is of use."
+    return _section("Skills that earlier plans came to", f"{note}\n\n{words.library(others[:SHOWN_BEFORE])}")
 
 
 def _earlier_plans(state: RunState, number: int) -> str:
     """Those of the same stage before plan `number`."""
-    return _section("Earlier plans of this run", words.plans(state.siblings(number)))
+    where = "stage" if state.sub_tasks else "run"
+    return _section(f"Earlier plans of this {where}", words.plans(state.siblings(number), code_only=state.task.mode == "code-only"))
 
 
 def _earlier_skills(state: RunState, earlier: Sequence[Entry]) -> str:
@@ -186,6 +262,17 @@ def _earlier_skills(state: RunState, earlier: Sequence[Entry]) -> str:
         return ""
     version = _card(state).version
     return render("earlier_skills", number=str(len(earlier)), skills="\n\n".join(words.earlier_skill(entry, version) for entry in earlier))
+
+
+def _called_again(task: Task) -> str:
+    """What interrupts do to the call of a trial."""
+    if not task.environment.interrupts:
+        return ""
+    memory = " Only `obs`, `info` and `memory` tell it then that it is not the first." if task.environment.memory else ""
+    return (
+        " A call that an interrupt ends is made again at once, as whoever calls the skill later would do it, until the test has held or "
+        f"{task.loops.skill_steps} steps are taken in all.{memory}"
+    )
 
 
 def _interrupted(task: Task) -> str:

@@ -47,11 +47,16 @@ def tried(state: RunState, seq: int, _source: str, message: SkillTried) -> Itera
     attempt.trial = message
     state.answered("trial")
     state.spent.trial_steps += message.env_steps
-    if state.critic_asked:
+    broken = next((episode.error for episode in message.episodes if episode.test_broken), "")
+    if broken and not any(episode.success for episode in message.episodes):
+        # No draft can pass a test that cannot be evaluated, and no review can mend it: that is for the next plan.
+        yield from next_attempt(state, message.plan, message.name, f"its success test cannot be evaluated: {broken}", hopeless=True)
+    elif state.critic_asked:
         state.awaiting[seq] = "trial review"
         yield AskTrialReview(message.plan, message.name, message.attempt)
     else:
-        words = "the success test holds in every episode" if message.success else "the success test failed"
+        enough = "every episode" if all(episode.success for episode in message.episodes) else "as many episodes as are needed"
+        words = f"the success test holds in {enough}" if message.success else "the success test failed"
         yield from judge(state, by_test_alone(message, words), attempt)
 
 
@@ -85,13 +90,15 @@ def skill_failed(state: RunState, _seq: int, _source: str, message: SkillFailed)
         yield from next_attempt(state, message.plan, message.name, message.reason)
 
 
-def next_attempt(state: RunState, plan: int, name: str, reason: str, *, given_up: bool = False) -> Iterator[Request]:
-    """Draft it once more, or end the inner loop."""
+def next_attempt(
+    state: RunState, plan: int, name: str, reason: str, *, given_up: bool = False, hopeless: bool = False
+) -> Iterator[Request]:
+    """Draft it once more, or end the inner loop; `hopeless`: no draft can do it."""
     inner = state.plans[plan].inner[name]
     used = len(inner.attempts)
     repeated = sum(attempt.repeated for attempt in inner.attempts)
     dead = repeated >= state.task.loops.repeats
-    if used < state.task.loops.attempts and not given_up and not dead:
+    if used < state.task.loops.attempts and not given_up and not dead and not hopeless:
         yield AskSkill(plan, name, used + 1)
         return
     passed = next((a for a in reversed(inner.attempts) if a.draft and a.trial and a.trial.success), None)
@@ -102,7 +109,7 @@ def next_attempt(state: RunState, plan: int, name: str, reason: str, *, given_up
         yield Settle(plan, name, passed.draft.skill, used, f"passed its success test; the critic disagreed: {reason}")
     elif name == CONTROLLER and (best := inner.best_draft()):
         yield Settle(plan, name, best, used, f"the best of {used} attempts, though {reason}")
-    elif dead:
+    elif dead or hopeless:
         yield Settle(plan, name, None, used, reason)
     else:
         spent = "the critic gave it up" if given_up else f"all {used} attempts are used"

@@ -56,7 +56,7 @@ def _begin(state: RunState, number: int, *, repeated: bool) -> PlanState | None:
     if number in state.plans or not state.stages:
         return None
     state.answered("plan")
-    plan = PlanState(number, stage=state.stage.number, repeated=repeated)
+    plan = PlanState(number, stage=state.stage.number, ordinal=len(state.stage.plans) + 1, repeated=repeated)
     state.plans[number] = plan
     state.stage.plans.append(number)
     state.stage.repeats += repeated

@@ -83,12 +83,14 @@ class Training:
 class PlanState:
     """One round of the outer loop. `failure` says why there is no proposal, or no result.
 
+    ordinal    its number among the plans of its stage, from 1: the number models know it by
     trainings  by seed, in the order asked for
     result     once all of them have ended: that of the one there is, or of all seeds together, with the policy of the best
     """
 
     number: int
     stage: int = 0
+    ordinal: int = 1
     proposal: PlanProposed | None = None
     inner: dict[str, Inner] = field(default_factory=dict)
     trainings: dict[int, Training] = field(default_factory=dict)

@@ -65,5 +65,5 @@ def code_repeated(source: str, inner: Inner, earlier: Iterable[PlanState]) -> st
             for attempt in other.attempts:
                 failed = attempt.draft and attempt.trial and not attempt.trial.success
                 if failed and attempt.draft and normal_form(attempt.draft.skill.source) == form:
-                    return f"attempt {attempt.number} at `{other.spec.name}` in plan {plan.number}"
+                    return f"attempt {attempt.number} at `{other.spec.name}` in plan {plan.ordinal}"
     return ""

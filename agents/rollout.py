@@ -18,6 +18,11 @@ from rlgpt.envs.errors import SkillInvalid, WorkerDied
 from rlgpt.envs.trial import Trials
 
 
+def passed(draft: SkillDrafted, episodes: Sequence[TrialEpisode]) -> bool:
+    """Whether enough episodes succeeded. With fewer episodes than seeds, a call had to be killed, and the draft has failed."""
+    return len(episodes) == len(draft.seeds) and sum(episode.success for episode in episodes) >= (draft.needed or len(draft.seeds))
+
+
 class Rollout(Agent):
     """Several of them share the work; each trial runs in a worker of its own. The environment stays imported between trials."""
 
@@ -45,7 +50,7 @@ class Rollout(Agent):
             plan=draft.plan,
             attempt=draft.attempt,
             name=draft.skill.name,
-            success=successes == len(draft.seeds),  # fewer episodes than seeds: a call had to be killed
+            success=passed(draft, episodes),
             episodes=tuple(episodes),
             env_steps=sum(episode.steps for episode in episodes),
             **drawn,

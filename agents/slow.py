@@ -114,7 +114,7 @@ class Slow(Thinker):
         if again is not None and again.result and again.result.score:
             reached = f"{again.result.score.successes} of {again.result.score.episodes} episodes"
             raise AnswerRejected(
-                f"{AGAIN} plan {again.number}, with the same names, modes and success tests. It reached {reached} and would again: split "
+                f"{AGAIN} plan {again.ordinal}, with the same names, modes and success tests. It reached {reached} and would again: split "
                 f"what failed, change what is code and what is left to the learner, or change a test"
             )
 

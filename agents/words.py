@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from rlgpt.agents.library import Entry
 from rlgpt.agents.progress import Attempt, Inner, PlanState, Training
+from rlgpt.agents.requests import CONTROLLER
 from rlgpt.bus.messages import SkillTried, TrainingFinished
-from rlgpt.bus.parts import Picture, Point, Score, Skill, TrialEpisode
+from rlgpt.bus.parts import Picture, Point, Score, Skill, TrialEpisode, Use
+from rlgpt.bus.task import Loops
 
 TRACED_EPISODES = 2
 """Episodes of a trial whose course is told step by step; the others are told by their outcome."""
@@ -16,23 +18,31 @@ ERROR_CHARACTERS = 1500
 CURVE_POINTS = 8
 
 
-def plans(earlier: Iterable[PlanState]) -> str:
+def bar(loops: Loops) -> str:
+    """In how many episodes of a trial the success test has to hold."""
+    if loops.needed == loops.trial_episodes:
+        return "EVERY one of these episodes"
+    return f"at least {loops.needed} of these {loops.trial_episodes} episodes (where chance has a say, what is right can fail too)"
+
+
+def plans(earlier: Iterable[PlanState], *, code_only: bool = False) -> str:
     """Plans with their results and the critic's words; empty if there is none."""
-    return "\n\n".join(plan(one) for one in earlier)
+    return "\n\n".join(plan(one, code_only=code_only) for one in earlier)
 
 
-def plan(earlier: PlanState, *, outcome: bool = True) -> str:
+def plan(earlier: PlanState, *, outcome: bool = True, code_only: bool = False) -> str:
     """The sub-actions with what became of them, and with `outcome` the score and the critic's word on the whole."""
-    lines = [f"### Plan {earlier.number}"]
+    lines = [f"### Plan {earlier.ordinal}"]
     if earlier.proposal is None:
         return "\n".join([*lines, f"No usable plan: {_bounded(earlier.failure)}"])
     reviews = {review.name: review for review in earlier.review.sub_actions} if earlier.review else {}
     for name, inner in earlier.inner.items():
-        lines.append(f"- `{name}` ({inner.spec.mode}): {inner.spec.purpose} Success test: `{inner.spec.success or '-'}`. {fate(inner)}")
+        test = f"Success test: `{inner.spec.success or '-'}`."
+        lines.append(f"- `{name}` ({inner.spec.mode}): {inner.spec.purpose} {test} {fate(inner, code_only)}")
         if name in reviews:
             lines.append(f"  Critic: {'worked' if reviews[name].worked else 'did not work'}: {reviews[name].why}")
     if earlier.result and outcome:
-        lines.append(learning(earlier))
+        lines += [part for part in (learning(earlier), uses(earlier.result)) if part]
     if earlier.failure:
         lines.append(f"No result: {_bounded(earlier.failure)}")
     if earlier.review:
@@ -40,13 +50,15 @@ def plan(earlier: PlanState, *, outcome: bool = True) -> str:
     return "\n".join(lines)
 
 
-def fate(inner: Inner) -> str:
+def fate(inner: Inner, code_only: bool = False) -> str:
     """What became of a sub-action."""
     if inner.spec.mode == "rl":
         return "Left to the learner."
     if inner.settled is None:
-        return "Not settled."
-    became = "Became a skill" if inner.settled.accepted else "No skill; left to the learner"
+        return "Not written yet." if not inner.attempts else f"Not settled after {len(inner.attempts)} attempt(s)."
+    became = "Became a skill" if inner.settled.accepted else "No skill; dropped" if code_only else "No skill; left to the learner"
+    if inner.spec.name == CONTROLLER:
+        became = "Written"
     return f"{became} after {inner.settled.attempts} attempt(s): {_bounded(inner.settled.reason, 400)}"
 
 
@@ -88,6 +100,35 @@ def score(measured: Score) -> str:
         f"(95 % interval {measured.low:.0%} to {measured.high:.0%}), mean return {measured.mean_return:.4g}, "
         f"mean length {measured.mean_steps:.4g} steps." + (f" Decisions: {usage}." if usage else "")
     )
+
+
+def uses(finished: TrainingFinished) -> str:
+    """How each skill was used while learning and in the evaluation, beside all primitive actions together; empty without skills."""
+    if not any(use.skill for use in (*finished.learned, *finished.played)):
+        return ""
+    lines = ["| choice | in | could be chosen | chosen | failed | mean steps | mean reward |", "|---|---|---|---|---|---|---|"]
+    for where, counted in (("learning", finished.learned), ("evaluation", finished.played)):
+        total = sum(use.calls for use in counted)
+        lines += [use_words(use, where, total) for use in counted if use.skill]
+        rest = [use for use in counted if not use.skill]
+        lines += [use_words(together(rest), where, total)] if rest else []
+    faults = [f"`{use.name}` failed last with: {use.fault}" for use in (*finished.learned, *finished.played) if use.fault]
+    aside = [f"`{use.name}` failed so often that it was set aside while learning." for use in finished.learned if use.aside]
+    shaped = "Reward: of a whole call, discounted inside it and with the shaping while learning."
+    return "\n".join([*lines, shaped, *faults, *aside])
+
+
+def use_words(use: Use, where: str, decisions: int) -> str:
+    each = f"{use.steps / use.calls:.3g} | {use.reward / use.calls:.3g}" if use.calls else "- | -"
+    share = f" ({use.calls / decisions:.1%})" if decisions else ""
+    offered = f"{use.offered / decisions:.0%} of {decisions:,} decisions" if decisions else "-"
+    return f"| {use.name} | {where} | {offered} | {use.calls:,}{share} | {use.failed} | {each} |"
+
+
+def together(uses: Sequence[Use]) -> Use:
+    """All primitive actions as one."""
+    sums = {name: sum(getattr(use, name) for use in uses) for name in ("calls", "failed", "steps", "reward")}
+    return Use(name="single actions", offered=max(use.offered for use in uses), **sums)
 
 
 def point(at: Point) -> str:
@@ -133,7 +174,9 @@ def trial(tried: SkillTried) -> str:
     if tried.error:
         return f"It could not be run:\n```\n{_bounded(tried.error)}\n```"
     wins = sum(episode.success for episode in tried.episodes)
-    lines = [f"Trial: success in {wins} of {len(tried.episodes)} episodes."]
+    lines = [f"Trial: success in {wins} of {len(tried.episodes)} episodes. (Of long calls, evenly chosen steps are shown.)"]
+    if any(episode.test_broken for episode in tried.episodes):
+        lines.append("Where the success expression failed, the TEST could not be evaluated; the skill is not to blame for that.")
     shown = sorted(tried.episodes, key=lambda episode: episode.success)[:TRACED_EPISODES]
     lines += [_episode(episode, traced=episode in shown) for episode in tried.episodes]
     return "\n".join(lines)
@@ -169,9 +212,24 @@ def source(skill: Skill) -> str:
     return f"```python\n{skill.source.strip()}\n```"
 
 
-def library(skills: Iterable[Skill]) -> str:
-    """Accepted skills with their sources; empty if there is none."""
-    return "\n\n".join(f"`{skill.name}` (at most {skill.max_steps} steps a call):\n{source(skill)}" for skill in skills)
+def library(accepted: Iterable[Inner]) -> str:
+    """Accepted skills with what they did in their trial, and their sources; empty if there is none."""
+    return "\n\n".join(
+        f"`{inner.settled.skill.name}` ({tried_words(inner, inner.settled.skill)}):\n{source(inner.settled.skill)}"
+        for inner in accepted
+        if inner.settled and inner.settled.skill
+    )
+
+
+def tried_words(inner: Inner, skill: Skill) -> str:
+    """How long a call is at most, and was in the trial that the skill was accepted for."""
+    most = f"at most {skill.max_steps} steps a call"
+    trial = next((a.trial for a in reversed(inner.attempts) if a.draft and a.draft.skill == skill and a.trial), None)
+    if trial is None or not trial.episodes:
+        return most if not skill.whole else "plays whole episodes"
+    wins, steps = sum(episode.success for episode in trial.episodes), [episode.steps for episode in trial.episodes]
+    taken = f"{sum(steps) / len(steps):.3g} on average in its trial, {min(steps)} to {max(steps)}; success in {wins} of {len(steps)}"
+    return f"{most}; {taken}" if not skill.whole else f"plays whole episodes; {taken}"
 
 
 def earlier_skill(entry: Entry, version: str) -> str:

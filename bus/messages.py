@@ -28,6 +28,7 @@ from rlgpt.bus.parts import (
     SubAction,
     SubActionReview,
     TrialEpisode,
+    Use,
 )
 from rlgpt.bus.task import Environment, Evaluation, Learner, SubTask, Task
 
@@ -109,6 +110,7 @@ class SkillDrafted(Message):
     """Fast agent -> rollout: try this skill, alone, from the start of an episode for each seed.
 
     success     expression that has to hold at some step
+    needed      episodes in which it has to; null: in all of them
     library     accepted skills it may call
     origin      id of the skill of the library that it is; empty: written for this run
     """
@@ -118,6 +120,7 @@ class SkillDrafted(Message):
     skill: Skill
     success: str
     seeds: tuple[int, ...]
+    needed: int | None = Field(None, ge=1)
     library: tuple[Skill, ...] = ()
     environment: Environment
     origin: str = ""
@@ -126,7 +129,7 @@ class SkillDrafted(Message):
 class SkillTried(Message):
     """Rollout -> critic: what happened.
 
-    success      it met the success test in every episode
+    success      it met the success test in as many episodes as were needed
     error        why it could not be tried at all (syntax, no such function, killed for memory), empty otherwise
     pictures     of one episode, the first that failed or else the first, in the order of its steps (see `Critic.pictures`)
     no_pictures  why there are none though some were asked for
@@ -220,6 +223,7 @@ class TrainingFinished(Message):
 
     env_steps  spent on learning, and on practice; evaluation's are in `score.env_steps`
     failure    why there is no policy (the learner failed), empty otherwise
+    learned    how the choices were used while learning, `played` in the evaluation
     samples    a few evaluation episodes in words
     reached    start states for the stage after: where practice episodes succeeded (see `TrainingRequested.practice`)
     held_out   the same of the evaluation episodes
@@ -231,6 +235,8 @@ class TrainingFinished(Message):
     score: Score | None
     policy: Artifact | None
     curve: tuple[Point, ...] = ()
+    learned: tuple[Use, ...] = ()
+    played: tuple[Use, ...] = ()
     samples: tuple[TrialEpisode, ...] = ()
     device: str = "cpu"
     learn_s: float = 0.0

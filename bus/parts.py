@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,6 +71,9 @@ class TrialEpisode(Part):
     error          traceback or limit that stopped it, empty if none
     """
 
+    BROKEN_TEST: ClassVar[str] = "the success expression "
+    """How the error begins where the success test could not be evaluated: no skill is to blame for that."""
+
     seed: int
     success: bool
     steps: int
@@ -80,6 +83,11 @@ class TrialEpisode(Part):
     last: str
     trace: tuple[str, ...] = ()
     error: str = ""
+
+    @property
+    def test_broken(self) -> bool:
+        """The success test could not be evaluated."""
+        return self.error.startswith(self.BROKEN_TEST)
 
 
 class Picture(Part):
@@ -103,6 +111,30 @@ class Point(Part):
     mean_return: float
     steps_per_s: float
     usage: dict[str, float] = Field(default_factory=dict)
+
+
+class Use(Part):
+    """How often one choice of a learner, a primitive action or a skill, was made, and what it led to.
+
+    skill    it is a skill
+    offered  decisions in which it could be made: a skill's `can_run` held, and it was not set aside
+    calls    times it was made
+    failed   of those, times in which the skill or its worker failed
+    steps    environment steps of all calls
+    reward   sum of what all calls were paid, in the learner's own reward: discounted inside a call, with shaping while learning
+    fault    how it failed last, in words; empty if it never did
+    aside    it failed so often that it could not be chosen any more
+    """
+
+    name: str
+    skill: bool = False
+    offered: int = 0
+    calls: int = 0
+    failed: int = 0
+    steps: int = 0
+    reward: float = 0.0
+    fault: str = ""
+    aside: bool = False
 
 
 class Score(Part):

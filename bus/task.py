@@ -6,6 +6,7 @@ Every field is read by something; a setting nobody reads is a bug.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -104,7 +105,9 @@ class Loops(Part):
 
     plans           times the slow agent may plan (1 = no iteration), of a divided task: each stage
     attempts        drafts the fast agent may write of one skill before it falls to `rl`
-    trial_episodes  episodes (one seed each) every draft is tried in; it has to succeed in all of them
+    trial_episodes  episodes (one seed each) every draft is tried in
+    accept          share of them in which its success test has to hold, rounded up; below 1 where chance has a say, so that what is right
+                    can fail all the same
     skill_steps     environment steps a single call of a skill may take
     repeats         times a plan, or a draft of one skill, may be one again that had failed, before its loop ends (a dead loop)
     planner         the slow agent is first asked to cut the task into stages (see `Task.stages`)
@@ -114,10 +117,16 @@ class Loops(Part):
     plans: int = Field(3, ge=1)
     attempts: int = Field(3, ge=1)
     trial_episodes: int = Field(5, ge=1)
+    accept: float = Field(1.0, gt=0, le=1)
     skill_steps: int = Field(100, ge=1)
     repeats: int = Field(2, ge=1)
     planner: bool = False
     practice: int = Field(50, ge=1)
+
+    @property
+    def needed(self) -> int:
+        """Episodes of a trial in which the success test has to hold."""
+        return max(1, math.ceil(round(self.accept * self.trial_episodes, 6)))
 
 
 class Critic(Part):

@@ -13,7 +13,7 @@ from rlgpt.bus.task import Environment, Task
 from rlgpt.envs.actions import TAKEN
 from rlgpt.envs.description import Description
 from rlgpt.envs.errors import EnvironmentUnsupported
-from rlgpt.envs.space import SpaceData, bound
+from rlgpt.envs.space import SpaceData, bound, leaves
 from rlgpt.envs.words import MANY, constant, number
 
 NAMED = 64  # more actions than this are not listed one by one
@@ -36,7 +36,7 @@ def make_card(task: Task, description: Description) -> Card:
         _observations(description, environment),
         _toolkit(description),
         _rules(task, description),
-        _skills(description.action_space, task),
+        _skills(description.action_space, description.observation_space, task),
         EXPRESSIONS,
     ]
     text = "\n\n".join(part.strip() for part in parts if part) + "\n"
@@ -130,8 +130,8 @@ def _rules(task: Task, description: Description) -> str:
     return "## Rules\n" + "\n".join(lines)
 
 
-def _skills(space: SpaceData, task: Task) -> str:
-    first, second = _examples(space, task.environment.actions)
+def _skills(space: SpaceData, seen: SpaceData, task: Task) -> str:
+    first, second = _examples(space, seen, task.environment.actions)
     return f"""## Skills
 A skill is one Python generator function named like the skill. It yields an action and receives what followed; local variables are its
 memory. It ends when it returns, after its `max_steps` (here at most {task.loops.skill_steps}), or with the episode. A call has to take at
@@ -149,7 +149,7 @@ def _ends_and_memory(environment: Environment) -> str:
     """What the scenario adds to the rules of skills, if anything."""
     lines = []
     if environment.interrupts:
-        lines.append("A call, with all calls inside it, also ends after a step after which one of these holds; then it is decided anew:")
+        lines.append("Interrupts: a call, with all calls inside it, also ends after a step after which one of these holds:")
         lines += [f"- {name}: `{condition}`" for name, condition in environment.interrupts.items()]
     if environment.memory:
         lines.append(
@@ -159,8 +159,8 @@ def _ends_and_memory(environment: Environment) -> str:
     return "".join(f"\n{line}" for line in lines)
 
 
-def _examples(space: SpaceData, names: Sequence[str]) -> tuple[str, str]:
-    """Two examples of the format for this kind of actions; on purpose they say nothing of the task."""
+def _examples(space: SpaceData, seen: SpaceData, names: Sequence[str]) -> tuple[str, str]:
+    """Two examples of the format for these kinds of actions and observations; on purpose they say nothing of the task."""
     match space["type"]:
         case "Discrete":
             one, other = space["start"], space["start"] + space["n"] - 1
@@ -173,18 +173,21 @@ def _examples(space: SpaceData, names: Sequence[str]) -> tuple[str, str]:
         case _:
             a, b = f"np.zeros({tuple(space['shape'])})", f"np.full({tuple(space['shape'])}, 0.1)"
     simple = f"def repeat_five(obs, info):\n    for _ in range(5):\n        obs, info = yield {a}"
+    # Of a dict or tuple, one part is looked at.
+    arrays = [leaf for leaf in leaves(seen) if leaf.path]
+    part = "obs" + "".join(f"[{key!r}]" for key in (max(arrays, key=lambda leaf: int(np.prod(leaf.shape))).path if arrays else ()))
     reactive = (
-        "def until_it_changes(obs, info):\n    before = np.copy(obs)\n    for step in range(20):\n"
-        f"        obs, info = yield ({b} if step % 2 else {a})\n        if not np.array_equal(obs, before):\n            return"
+        f"def until_it_changes(obs, info):\n    before = np.copy({part})\n    for step in range(20):\n"
+        f"        obs, info = yield ({b} if step % 2 else {a})\n        if not np.array_equal({part}, before):\n            return"
     )
     return simple, reactive
 
 
 EXPRESSIONS = """## Expressions
-Success tests and shaping are single Python expressions, evaluated after every step, over: `obs`, `info`, `start` (obs when the call or
-episode began), `previous` (obs before the step), `action`, `reward`, `terminated`, `truncated`, `steps` (since the start),
-`episode_return`, `np`, `math`, `abs min max any all len sum round float int bool`. A sub-action succeeded if its expression held after
-some step of the call."""
+Success tests and shaping are single Python expressions, evaluated after every step, over: `obs`, `info`, `start` (obs when the episode
+began), `previous` (obs before the step), `action`, `reward`, `terminated`, `truncated`, `steps` (since the episode began),
+`episode_return`, `np`, `math`, `abs min max any all len sum round float int bool`; toolkit functions are not among them. A sub-action
+succeeded if its expression held after some step of its trial, which begins with an episode."""
 
 
 def _shape(space: SpaceData) -> str:

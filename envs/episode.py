@@ -205,8 +205,8 @@ class Episode:
         the same decisions give the same episode), and the episode goes on.
         """
         if not advance:
-            decision.ended = "error"
-            decision.fault = decision.fault or f"skill {skill.name!r} returned without yielding an action"
+            if not decision.fault:
+                decision.ended, decision.fault = "no step", f"skill {skill.name!r} returned without yielding an action"
             return
         stepped = self.primitive(self._fallback())
         decision.reward, decision.duration = stepped.reward, stepped.duration

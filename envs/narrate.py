@@ -75,9 +75,11 @@ class Narrator:
         return clip(f"{self._steps}: {words} -> {self._state()}, reward {number(episode.reward)}{end}", 400)
 
     def _state(self) -> str:
-        obs, info = self._episode.obs, info_words(self._episode.info)
-        words = self._toolkit.tell(obs, self._episode.info, lambda: observation_words(obs, self._observation, self._observation_names))
-        return words + (f"; info: {info}" if info else "")
+        obs, info = self._episode.obs, self._episode.info
+        words = self._toolkit.tell(obs, info, lambda: observation_words(obs, self._observation, self._observation_names))
+        # A toolkit's words are given the info too, and say of it what matters.
+        scalars = info_words(info) if self._toolkit.words is None else ""
+        return words + (f"; info: {scalars}" if scalars else "")
 
     def _flat(self) -> Any:
         """Scalar parts as they are, large arrays as zeros (they have no single range worth telling)."""

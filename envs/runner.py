@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -118,7 +119,8 @@ class Runner:
 
     def answer(self, message: dict[str, Any]) -> dict[str, Any]:
         """A message's answer: {"trial": seed} calls the last skill once, {"play": seed, "skill": index} calls one until the episode ends,
-        {"replay": seed, "actions": bytes} repeats an episode, and with "snapshot" also tells the state it leads to,
+        {"replay": seed, "actions": bytes} repeats an episode, and with "snapshot" also tells the state it leads to, with "at" what was
+        observed after these steps,
         {"film": seed, "actions": bytes, "steps": numbers} repeats one and draws it, {"go_on": numbers} draws further steps of it.
         """
         if "trial" in message:
@@ -138,7 +140,7 @@ class Runner:
             return self._film.draw(message["steps"])
         if "snapshot" in message:
             return {**self._replay(message["replay"], actions), "snapshot": snapshot_of(self.episodes[0].env)}
-        return self._replay(message["replay"], actions)
+        return self._replay(message["replay"], actions, message.get("at", ()))
 
     def _decide(self, slot: int, episode: Episode, kind: int, skill: int) -> Decision:
         if kind == PRIMITIVE:
@@ -189,23 +191,30 @@ class Runner:
 
         episode.after_step = both
         try:
-            decision = episode.call(skill, advance=False)
+            decision, interrupts = _called_until_it_ends(episode, skill)
         finally:
             episode.after_step = log
         return {
             "ended": decision.ended,
-            "interrupt": decision.interrupt,
+            "interrupts": interrupts,
             "error": decision.fault,
             "printed": self._output.take(),
             **self._account(episode, narrator),
         }
 
-    def _replay(self, seed: int, actions: Any) -> dict[str, Any]:
+    def _replay(self, seed: int, actions: Any, at: Sequence[int] = ()) -> dict[str, Any]:
+        """`at` ascends; a step may be there twice."""
         episode = self.episodes[0]
         episode.reset(seed)
         narrator = self._narrator(episode)
-        episode.after_step = narrator.step
-        error = ""
+        told = [narrator.first for step in at if step == 0]
+
+        def after(action: Action) -> None:
+            narrator.step(action)
+            if at and len(told) < len(at) and at[len(told)] == episode.steps:
+                told.extend([narrator.last()] * at.count(episode.steps))
+
+        episode.after_step, error = after, ""
         for i, value in enumerate(actions):
             if episode.over:
                 error = f"the episode was over after {i} of {len(actions)} actions"
@@ -216,7 +225,8 @@ class Runner:
                 error = f"step {i + 1}: {invalid}"
             if error:
                 break
-        return {"error": error, "terminated": episode.terminated, "truncated": episode.truncated, **self._account(episode, narrator)}
+        ends = {"terminated": episode.terminated, "truncated": episode.truncated}
+        return {"error": error, "told": told, **ends, **self._account(episode, narrator)}
 
     def _narrator(self, episode: Episode) -> Narrator:
         return Narrator(episode, self._shape.observation, self._shape.action, self._names, self.given.toolkit)
@@ -230,6 +240,24 @@ class Runner:
             "last": narrator.last(),
             "trace": list(narrator.trace()),
         }
+
+
+def _called_until_it_ends(episode: Episode, skill: CompiledSkill) -> tuple[Decision, dict[str, int]]:
+    """A trial's call, made again where an interrupt ended it, as a learner would, until `max_steps` are taken; and which interrupts did."""
+    decision, interrupts = episode.call(skill, advance=False), Counter[str]()
+    while decision.ended == "interrupted":
+        interrupts[decision.interrupt] += 1
+        if episode.success or not episode.may_run(skill):
+            break
+        left = skill.max_steps - episode.steps
+        if left < 1:
+            decision.ended = "step limit"
+            break
+        again = episode.call(replace(skill, max_steps=left), advance=False)
+        if again.ended == "no step":  # it has nothing more to do
+            break
+        decision = again
+    return decision, dict(interrupts)
 
 
 def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:

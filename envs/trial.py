@@ -162,6 +162,13 @@ class Replayer:
             raise StartsInvalid(plain(account["snapshot"], 1000))
         return account["snapshot"]
 
+    def tell(self, seed: int, actions: npt.NDArray[Any], steps: Sequence[int]) -> list[str]:
+        """What is observed after each of these steps (ascending; 0: at the beginning), in the card's words. Raises WorkerDied."""
+        account = self._ask(seed, actions, at=[int(step) for step in steps])
+        if account["error"] or len(account["told"]) != len(steps):
+            raise WorkerDied(f"the replay of seed {seed} failed: {plain(account['error'], 2000)}")
+        return [plain(words, 1000) for words in account["told"]]
+
     def fault(self, seed: int, actions: npt.NDArray[Any]) -> str:
         """Play them as far as the episode goes; what failed, in words, "" if nothing did. Raises WorkerDied."""
         account = self._ask(seed, actions)
@@ -184,7 +191,7 @@ class Replayer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, seed: int, actions: npt.NDArray[Any], **more: bool) -> dict[str, Any]:
+    def _ask(self, seed: int, actions: npt.NDArray[Any], **more: bool | list[int]) -> dict[str, Any]:
         leaf = leaves(self._shape.action)[0]
         array = np.ascontiguousarray(actions, leaf.dtype).reshape(-1, *leaf.shape)
         return self._worker.ask({"replay": int(seed), "actions": array.tobytes(), **more}, REPLAY_S)
@@ -198,10 +205,8 @@ def _judge(claim: dict[str, Any], worker: Worker, clean: Replayer, seed: int, sk
     error = plain(claim.get("error", ""), 2000)
     if fate == "error":
         error = error or "the skill failed, and its worker did not say why"
-    environment, printed, interrupt = clean._zygote.environment, plain(claim.get("printed", ""), 2500), claim.get("interrupt")
-    notes = [f"it printed: {printed}"] if printed else []
-    if fate == "interrupted" and isinstance(interrupt, str) and interrupt in environment.interrupts:
-        notes.insert(0, f"the call was ended by the interrupt {interrupt!r}, which held then: {environment.interrupts[interrupt]}")
+    environment, printed = clean._zygote.environment, plain(claim.get("printed", ""), 2500)
+    notes = [*_interrupted(claim.get("interrupts"), environment), *([f"it printed: {printed}"] if printed else [])]
     if not environment.deterministic:
         return _episode(_checked(claim, skill), seed, fate, error, notes)
     account = clean._ask(seed, _logged(worker, skill))
@@ -210,6 +215,17 @@ def _judge(claim: dict[str, Any], worker: Worker, clean: Replayer, seed: int, sk
         told = ", ".join(f"{name} {account[name]} (claimed: {plain(repr(claim.get(name)), 40)})" for name in differs)
         fate, error = "error", f"its actions, repeated in a clean worker, gave {told}; what cannot be repeated does not count"
     return _episode(account, seed, fate, error or plain(account["error"], 2000), notes)
+
+
+def _interrupted(claimed: object, environment: Environment) -> list[str]:
+    """Which interrupts ended a call, in words; the call was then made again."""
+    if not isinstance(claimed, dict):
+        return []
+    times = {name: claimed[name] for name in environment.interrupts if isinstance(claimed.get(name), int)}
+    return [
+        f"{count} call{'s were' if count != 1 else ' was'} ended by the interrupt {name!r}, which held then: {environment.interrupts[name]}"
+        for name, count in times.items()
+    ]
 
 
 def _cut_off(worker: Worker, clean: Replayer, seed: int, skill: Skill, reason: str) -> TrialEpisode:

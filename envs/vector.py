@@ -26,6 +26,7 @@ class SkillVecEnv(VecEnv):
 
     sight    what the policy sees: the view's observations, perhaps normalised and stacked (see `Perception`)
     blocked  [S] bool  skills that may not be chosen any more, whatever their can_run says (quarantine)
+    offered  [B, S] bool  skills that could be chosen in the last decision, `runnable` those in the next
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SkillVecEnv(VecEnv):
         self.sight = sight or Perception(view)
         self.blocked: Bools = np.zeros(skills, bool)
         self.runnable: Bools = np.ones((environments, skills), bool)
+        self.offered = self.runnable
         self.chosen: npt.NDArray[np.int64] = np.zeros(environments, np.int64)
         self._next_seeds: list[int] = []
         self._pending: npt.NDArray[Any] = np.zeros(0)
@@ -59,6 +61,7 @@ class SkillVecEnv(VecEnv):
     def decide(self, actions: npt.NDArray[Any]) -> Transitions:
         """One decision in every environment; what each was stays in `chosen` (index into `actions.names`)."""
         choices, self.chosen = self.actions.decode(actions, self.runnable)
+        self.offered = self.runnable
         transitions = self.pool.step(choices, self._next_seeds)
         for i in np.flatnonzero(transitions.terminated | transitions.truncated):
             self._next_seeds[i] = next(self.seeds)

@@ -53,7 +53,7 @@ def play(request: TrainingRequested, weights: dict[str, Any] | None) -> list[Epi
     """
     player, names, _ = player_of(request, weights)
     played, _ = play_and_verify(request, player, lambda: True, traced=ALL)
-    return [Episode(one, tuple((begun, names[which]) for begun, which, _, _ in one.trace)) for one in played]
+    return [Episode(one, tuple((passage.at, names[passage.which]) for passage in one.trace)) for one in played]
 
 
 def picked(episodes: Sequence[Episode]) -> list[Episode]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import structlog
 
 from rlgpt.agents.learning.endings import Stopped
+from rlgpt.agents.learning.uses import Uses
 from rlgpt.agents.scoring import wilson
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Score, TrialEpisode
@@ -35,8 +36,28 @@ Player = Callable[[Observations, Bools, Bools], tuple[list[Choice], npt.NDArray[
 """Observations, runnable skills and whether an episode begins here in; choices, and what each is as an index into its names, out."""
 
 TRACED = 20
-"""Decisions of an episode that are kept in words for the critic."""
+"""Passages of an episode that are kept for the critic: half of them from its beginning, half from its end."""
 SAMPLES = 3
+
+Tell = Callable[[int, Any, Sequence[int]], list[str]]
+"""Seed, actions [steps, ...] and environment steps in; what was observed after each of these steps, in words, out. May raise WorkerDied."""
+
+
+@dataclass
+class Passage:
+    """The same choice made once or several times in a row.
+
+    at       environment step it began at
+    which    index of what it was
+    calls    times it was made, in `steps` environment steps
+    obs      observation after it, in words; empty where the episode can be repeated
+    """
+
+    at: int
+    which: int
+    calls: int = 0
+    steps: int = 0
+    obs: str = ""
 
 
 @dataclass
@@ -44,7 +65,7 @@ class Played:
     """An evaluation episode.
 
     first, last  observations in words
-    trace        the first decisions: (environment step it began at, index of what it was, environment steps, observation after it)
+    trace        what was chosen, in order; with more passages than are kept, those of the middle are left out
     """
 
     seed: int
@@ -54,7 +75,7 @@ class Played:
     fault: str = ""
     steps: int = 0
     chosen: Counter[int] = field(default_factory=Counter)
-    trace: list[tuple[int, int, int, str]] = field(default_factory=list)
+    trace: list[Passage] = field(default_factory=list)
     agreed: bool | None = None
 
     @property
@@ -74,9 +95,10 @@ def controller(skill: int) -> Player:
 class Evaluation:
     """Plays one episode of every seed on a pool that records actions.
 
-    alive   called before each decision and each replay; False raises Stopped
-    words   names of the observation's parts
-    traced  decisions of an episode that are kept
+    alive        called before each decision and each replay; False raises Stopped
+    environment  of the episodes
+    traced       passages of an episode that are kept
+    uses         counts the decisions
     """
 
     def __init__(
@@ -85,12 +107,13 @@ class Evaluation:
         player: Player,
         environments: int,
         alive: Callable[[], bool],
-        words: Sequence[str] = (),
+        environment: Environment,
         traced: int = TRACED,
+        uses: Uses | None = None,
     ) -> None:
-        self._traced = traced
+        self._traced, self._uses = traced, uses
         self._pool, self._player, self._environments, self._alive = pool, player, environments, alive
-        self._space, self._words = describe(pool.observation_space), words
+        self._space, self._words, self._repeatable = describe(pool.observation_space), environment.observations, environment.deterministic
 
     def play(self, seeds: Sequence[int]) -> list[Played]:
         """The episodes, in the order of `seeds` (at least as many as environments)."""
@@ -103,7 +126,9 @@ class Evaluation:
             choices, chosen = self._player(now.obs, now.runnable, fresh)
             # Who ends first plays what waits. An environment with nothing left to play is stepped with the others, unwatched.
             offered = [waiting[i % len(waiting)] if waiting else seeds[0] for i in range(self._environments)]
-            now = self._pool.step(choices, offered)
+            runnable, now = now.runnable, self._pool.step(choices, offered)
+            if self._uses:
+                self._uses.add(runnable, chosen, now, np.array([episode is not None for episode in playing]))
             fresh = now.terminated | now.truncated
             for i in range(self._environments):
                 episode = playing[i]
@@ -118,13 +143,20 @@ class Evaluation:
 
     def _note(self, episode: Played, now: Transitions, i: int, which: int) -> None:
         over, duration = bool(now.terminated[i] or now.truncated[i]), int(now.duration[i])
-        if over or len(episode.trace) < self._traced:
+        if over or not self._repeatable:
             episode.last = self._in_words(now.final_obs if over else now.obs, i)
-        if len(episode.trace) < self._traced:
-            episode.trace.append((episode.steps, which, duration, episode.last))
+        if not episode.trace or episode.trace[-1].which != which:
+            episode.trace.append(Passage(episode.steps, which))
+        passage = episode.trace[-1]
+        passage.calls, passage.steps = passage.calls + 1, passage.steps + duration
+        passage.obs = "" if self._repeatable else episode.last
+        if len(episode.trace) > self._traced:
+            del episode.trace[self._traced // 2]
         episode.steps += duration
         episode.chosen[which] += 1
         episode.end, episode.fault = now.ended[i], now.faults[i]
+        if episode.fault and self._uses:
+            self._uses.fail(which, episode.fault)
 
     def _in_words(self, obs: Observations, i: int) -> str:
         return observation_words(_row(obs, i), self._space, self._words)
@@ -148,6 +180,15 @@ class Replays:
         self._replayer = self._replayer or Replayer(self._environment, self._success)
         try:
             return self._replayer.replay(seed, actions)
+        except WorkerDied:
+            self.close()
+            raise
+
+    def tell(self, seed: int, actions: npt.NDArray[Any], steps: Sequence[int]) -> list[str]:
+        """See `Tell`."""
+        self._replayer = self._replayer or Replayer(self._environment, self._success)
+        try:
+            return self._replayer.tell(seed, actions, steps)
         except WorkerDied:
             self.close()
             raise
@@ -206,15 +247,20 @@ def score(request: TrainingRequested, played: Sequence[Played], names: Sequence[
     )
 
 
-def samples(played: Sequence[Played], names: Sequence[str]) -> tuple[TrialEpisode, ...]:
-    """A few episodes in words, failures first, since they are what a critic can learn from."""
+def samples(played: Sequence[Played], names: Sequence[str], tell: Tell | None = None) -> tuple[TrialEpisode, ...]:
+    """A few episodes in words, failures first, since they are what a critic can learn from; `tell` says what was observed."""
     failed, succeeded = ([e for e in played if e.success is wanted] for wanted in (False, True))
-    return tuple(_in_words(episode, names) for episode in (failed[: SAMPLES - 1] + succeeded)[:SAMPLES])
+    return tuple(_in_words(episode, names, tell) for episode in (failed[: SAMPLES - 1] + succeeded)[:SAMPLES])
 
 
-def _in_words(episode: Played, names: Sequence[str]) -> TrialEpisode:
-    lines = [f"step {at}: {names[which]} ({steps} steps) -> {obs}" for at, which, steps, obs in episode.trace]
-    hidden = episode.chosen.total() - len(episode.trace)
+def _in_words(episode: Played, names: Sequence[str], tell: Tell | None) -> TrialEpisode:
+    first, last, observed = episode.first, episode.last, [passage.obs for passage in episode.trace]
+    if tell and episode.end is not None and episode.end.actions is not None:
+        at = [0, *(passage.at + passage.steps for passage in episode.trace), episode.steps]
+        try:
+            first, *observed, last = tell(episode.seed, episode.end.actions, at)
+        except WorkerDied as lost:  # an episode that cannot be repeated is told by its choices alone
+            log.warning("sample_not_told", seed=episode.seed, why=str(lost))
     error = episode.fault or ("" if episode.agreed is not False else "the replay of seed and actions gave a different episode")
     return TrialEpisode(
         seed=episode.seed,
@@ -222,11 +268,23 @@ def _in_words(episode: Played, names: Sequence[str]) -> TrialEpisode:
         steps=episode.steps,
         episode_return=episode.end.episode_return if episode.end else 0.0,
         ended="error" if error else "step limit" if episode.end and episode.end.truncated else "episode over",
-        first=episode.first,
-        last=episode.last,
-        trace=(*lines, f"... {hidden} more decisions") if hidden else tuple(lines),
+        first=first,
+        last=last,
+        trace=tuple(_lines(episode, names, observed)),
         error=error,
     )
+
+
+def _lines(episode: Played, names: Sequence[str], observed: Sequence[str]) -> Iterator[str]:
+    """What was chosen, with what was observed after it, and how much is left out in the middle."""
+    reached = 0
+    for passage, obs in zip(episode.trace, observed, strict=True):
+        if passage.at > reached:
+            yield f"... {passage.at - reached} steps left out"
+        reached = passage.at + passage.steps
+        times = f"{passage.calls} times, " if passage.calls > 1 else ""
+        steps = f"{passage.steps} step{'s' * (passage.steps != 1)}"
+        yield f"step {passage.at}: {names[passage.which]} ({times}{steps})" + (f" -> {obs}" if obs else "")
 
 
 def _row(obs: Any, i: int) -> Any:

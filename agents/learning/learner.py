@@ -13,8 +13,9 @@ import structlog
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
 from rlgpt.agents.learning.evaluation import TRACED, Evaluation, Played, Player, Replays, controller, samples, score, verify
 from rlgpt.agents.learning.practice import check_practice, evaluated_in, evaluation_seeds, keep_ends, practice_seeds
+from rlgpt.agents.learning.uses import Uses
 from rlgpt.bus.messages import TrainingFinished, TrainingRequested
-from rlgpt.bus.parts import Point
+from rlgpt.bus.parts import Point, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SkillInvalid, StartsInvalid
 from rlgpt.envs.options import ActionsUnsupported, kept_numbers
@@ -108,9 +109,12 @@ def _learn(
         curve=tuple(training.curve.points),
         device=training.device,
         learn_s=round(training.learn_s, 3),
+        learned=training.uses.told(training.env.blocked.tolist()),
         failure=stopped,
     )
-    return finished if stopped else _evaluate(request, finished, training.player(), training.actions.names, folder, alive)
+    names = training.actions.names
+    uses = Uses(names, training.actions.primitives, training.env.blocked)
+    return finished if stopped else _evaluate(request, finished, training.player(), names, folder, alive, uses)
 
 
 def _play_controller(request: TrainingRequested, folder: Path, alive: Alive) -> TrainingFinished:
@@ -123,25 +127,42 @@ def _play_controller(request: TrainingRequested, folder: Path, alive: Alive) -> 
 
 
 def _evaluate(
-    request: TrainingRequested, finished: TrainingFinished, player: Player, names: Sequence[str], folder: Path, alive: Alive
+    request: TrainingRequested,
+    finished: TrainingFinished,
+    player: Player,
+    names: Sequence[str],
+    folder: Path,
+    alive: Alive,
+    uses: Uses | None = None,
 ) -> TrainingFinished:
-    """`finished` with its score, samples, start states and the time they took, or unscored where it was stopped meanwhile."""
+    """`finished` with its score, samples, uses, start states and the time they took, or unscored where it was stopped meanwhile."""
     began = time.monotonic()
     try:
-        played, verified = play_and_verify(request, player, alive)
+        played, verified = play_and_verify(request, player, alive, uses=uses)
+        shown = _samples(request, played, names)
         finished = _practise(request, finished, player, played, folder, alive)
     except Stopped:
         return finished.model_copy(update={"failure": "stopped during evaluation; not scored"})
     result = score(request, played, names, verified)
     log.info("policy_scored", rate=result.rate, low=result.low, high=result.high, episodes=result.episodes, verified=verified)
     spent = round(time.monotonic() - began, 3)
-    return finished.model_copy(update={"score": result, "samples": samples(played, names), "evaluate_s": spent})
+    told = uses.told() if uses else ()
+    return finished.model_copy(update={"score": result, "samples": shown, "played": told, "evaluate_s": spent})
 
 
-def play_and_verify(request: TrainingRequested, player: Player, alive: Alive, traced: int = TRACED) -> tuple[list[Played], bool | None]:
+def _samples(request: TrainingRequested, played: Sequence[Played], names: Sequence[str]) -> tuple[TrialEpisode, ...]:
+    """A few episodes in words: those of the environment's card, where the episodes can be repeated."""
+    environment = evaluated_in(request)
+    with closing(Replays(environment, request.success)) as replays:
+        return samples(played, names, replays.tell if environment.deterministic else None)
+
+
+def play_and_verify(
+    request: TrainingRequested, player: Player, alive: Alive, traced: int = TRACED, uses: Uses | None = None
+) -> tuple[list[Played], bool | None]:
     """The evaluation's episodes, and whether their replays agree; None where the environment is not deterministic."""
     environment = evaluated_in(request)
-    played = _play(request, environment, player, evaluation_seeds(request), alive, traced)
+    played = _play(request, environment, player, evaluation_seeds(request), alive, traced, uses)
     if not environment.deterministic:
         return played, None
     with closing(Replays(environment, request.success)) as replays:
@@ -165,12 +186,18 @@ def _practise(
 
 
 def _play(
-    request: TrainingRequested, environment: Environment, player: Player, seeds: Sequence[int], alive: Alive, traced: int = TRACED
+    request: TrainingRequested,
+    environment: Environment,
+    player: Player,
+    seeds: Sequence[int],
+    alive: Alive,
+    traced: int = TRACED,
+    uses: Uses | None = None,
 ) -> list[Played]:
-    """One episode of every seed, its actions recorded."""
+    """One episode of every seed, its actions recorded; `uses` counts its decisions."""
     environments = min(request.learner.environments, len(seeds))
     with closing(_pool(request, environment, environments, record=True)) as pool:
-        return Evaluation(pool, player, environments, alive, environment.observations, traced).play(seeds)
+        return Evaluation(pool, player, environments, alive, environment, traced, uses).play(seeds)
 
 
 def _pool(request: TrainingRequested, environment: Environment, environments: int, **more: Any) -> WorkerPool:

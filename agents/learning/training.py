@@ -27,6 +27,7 @@ from rlgpt.agents.learning.devices import choose_device, compile_networks
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
 from rlgpt.agents.learning.policy import PolicyPlayer, actions_of, is_masked, perception
 from rlgpt.agents.learning.ppo import make_ppo
+from rlgpt.agents.learning.uses import Uses
 from rlgpt.agents.learning.warm_start import warm_start
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Point
@@ -90,6 +91,7 @@ class Training:
         self.model.step_limit = settings.env_steps
         self.model.rollout_buffer.touched = self._still_alive  # type: ignore[attr-defined]
         self.faults: Counter[str] = Counter()
+        self.uses = Uses(self.actions.names, self.actions.primitives)
         self.resumed, self.learn_s, self._idle, self._saved_at = 0, 0.0, 0, 0
         state = checkpoint.newest(folder, digest(request))
         self.writer = tensorboard(logs, state["env_steps"] if state else 0)
@@ -146,6 +148,7 @@ class Training:
         """After every decision: count, and set aside what fails too often. False stops."""
         transitions = self.model.transitions
         self.curve.add(transitions, self.env.chosen)
+        self.uses.add(self.env.offered, self.env.chosen, transitions)
         if any(transitions.faults):
             self._note_faults(transitions.faults)
         self._idle = 0 if transitions.duration.any() else self._idle + 1
@@ -161,6 +164,7 @@ class Training:
             if faults[i].startswith(BYSTANDER):
                 continue
             self.faults[name] += 1
+            self.uses.fail(which, faults[i])
             if self.faults[name] in LOGGED:
                 log.warning("decision_failed", choice=name, times=self.faults[name], env_steps=self.model.num_timesteps, why=faults[i])
             if skill >= 0 and self.faults[name] >= QUARANTINE and not self.env.blocked[skill]:
@@ -201,6 +205,7 @@ class Training:
             "faults": dict(self.faults),
             "blocked": self.env.blocked.tolist(),
             "curve": self.curve.state(),
+            "uses": self.uses.state(),
             "learn_s": self.learn_s,
             "resumed": self.resumed,
         }
@@ -228,6 +233,7 @@ class Training:
         self.faults = Counter(state["faults"])
         self.env.blocked[:] = state["blocked"]
         self.curve.restore(state["curve"])
+        self.uses.restore(state["uses"])
         self.learn_s, self.resumed = state["learn_s"], state["resumed"] + 1
         log.info("learning_resumed", env_steps=self._saved_at, of=self.settings.env_steps, resumed=self.resumed)
 

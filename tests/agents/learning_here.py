@@ -71,6 +71,9 @@ def in_process_pools(monkeypatch):
             steps = [env.step(int(action)) for action in actions]
             return EpisodeEnd(seed, bool(steps[-1][3]), sum(step[1] for step in steps), len(steps), bool(steps[-1][3]))
 
+        def tell(self, seed, actions, steps):
+            return [f"after step {step} of seed {seed}" for step in steps]
+
         def close(self):
             pass
 

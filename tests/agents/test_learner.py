@@ -36,6 +36,13 @@ def test_skill_is_learned_with_and_scored_in_clean_workers(tmp_path):
     assert told == list(finished.curve)
     assert 1500 <= finished.env_steps < 1500 + 4 * 20
     assert finished.samples[0].trace[0].startswith("step 0: ")
+    assert "obs[0]=" in finished.samples[0].trace[0]
+    assert sum(use.steps for use in finished.learned) == finished.env_steps
+    assert sum(use.steps for use in finished.played) == finished.score.env_steps
+    decisions = sum(use.calls for use in finished.learned)
+    balance = next(use for use in finished.learned if use.skill)
+    assert (balance.name, balance.offered, balance.failed, balance.aside) == ("balance", decisions, 0, False)
+    assert balance.reward > balance.calls > 0  # CartPole pays 1 a step, and a call takes several
     assert list((tmp_path / "tensorboard").glob("events.out.tfevents.*"))
 
 

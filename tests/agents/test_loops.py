@@ -15,6 +15,7 @@ from rlgpt.agents.requests import (
     Finish,
     Settle,
 )
+from rlgpt.agents.rollout import passed
 from rlgpt.bus.messages import (
     AgentJoined,
     AgentLeft,
@@ -179,6 +180,35 @@ def test_a_skill_out_of_attempts_falls_to_the_learner_with_the_reason() -> None:
     assert settle.skill is None
     assert "because" in settle.reason
     assert log.settled(settle) == (AskSetUp(1),)
+
+
+def test_a_test_that_cannot_be_evaluated_ends_the_inner_loop_at_once_and_is_named() -> None:
+    log = Log()
+    log.begin(("climb", "code"))
+    log.draft("climb", 1)
+    error = "the success expression 'obs[9]' failed: IndexError"
+    broken = TrialEpisode(seed=1, success=False, steps=1, episode_return=0, ended="error", first="", last="", error=error)
+    said = SkillTried(plan=1, attempt=1, name="climb", success=False, episodes=(broken,), env_steps=1)
+    (request,) = log.say(said, "rollout")
+    assert isinstance(request, Settle)
+    assert request.skill is None
+    assert request.reason == f"its success test cannot be evaluated: {error}"
+
+
+def test_a_draft_needs_as_many_successes_as_the_scenario_says_and_all_its_episodes() -> None:
+    def episodes(wins: int, of: int = 10) -> list[TrialEpisode]:
+        return [TrialEpisode(seed=i, success=i < wins, steps=1, episode_return=0, ended="returned", first="", last="") for i in range(of)]
+
+    log = Log(loops={"trial_episodes": 10, "accept": 0.7})
+    assert log.task.loops.needed == 7
+    skill = Skill(name="climb", source="", max_steps=10)
+    draft = SkillDrafted(plan=1, attempt=1, skill=skill, success="True", seeds=tuple(range(10)), needed=7, environment=log.task.environment)
+    assert passed(draft, episodes(7))
+    assert not passed(draft, episodes(6))
+    assert not passed(draft, episodes(9, of=9))
+    every = draft.model_copy(update={"needed": None})
+    assert passed(every, episodes(10))
+    assert not passed(every, episodes(9))
 
 
 def test_a_draft_the_model_could_not_give_counts_as_an_attempt() -> None:

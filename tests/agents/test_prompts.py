@@ -23,10 +23,15 @@ from rlgpt.bus.messages import (
     TrainingFinished,
     TrainingRequested,
 )
-from rlgpt.bus.parts import Artifact, Card, Point, Score, Skill, SubAction, TrialEpisode
+from rlgpt.bus.parts import Artifact, Card, Point, Score, Skill, SubAction, TrialEpisode, Use
 from rlgpt.bus.task import Learner, Mode, Task
 
 SOURCE = "def climb(obs, info):\n    for _ in range(20):\n        obs, info = yield 1\n"
+USES = (
+    Use(name="up", offered=80, calls=40, steps=40, reward=4.0),
+    Use(name="down", offered=80, calls=20, steps=20, reward=2.0),
+    Use(name="climb", skill=True, offered=40, calls=20, failed=2, steps=90, reward=-5.0, fault="IndexError"),
+)
 SKILL = Skill(name="climb", source=SOURCE, max_steps=77)
 STARTS = Artifact(uri="file:///x", sha256="0" * 64, media_type="x")
 CARD = "# Environment `Ladder-v0`\n" + "x" * 2500
@@ -78,12 +83,12 @@ class Run:
     def settled(self) -> None:
         self.tell(SkillSettled(plan=1, name="climb", accepted=True, attempts=2, reason="success test and review agree", skill=SKILL))
 
-    def learned(self, **more: object) -> TrainingFinished:
+    def learned(self, *, controller: str | None = None, **more: object) -> TrainingFinished:
         task = self.task
         self.tell(
             TrainingRequested(
                 plan=1, environment=task.environment, success=task.success, skills=(SKILL,), shaping="obs[0]", learner=Learner(),
-                evaluation=task.evaluation, seed=0, reason="it helps",
+                evaluation=task.evaluation, seed=0, reason="it helps", controller=controller,
             )
         )  # fmt: skip
         curve = tuple(Point(env_steps=1000 * n, episodes=5, success_rate=n / 50, mean_return=-n, steps_per_s=123.456) for n in range(1, 30))
@@ -92,7 +97,7 @@ class Run:
             env_steps=15000, verified=True, usage={"climb": 0.7, "up": 0.3},
         )  # fmt: skip
         finished = TrainingFinished(
-            plan=1, env_steps=29000, score=score, policy=None, curve=curve, samples=(episode(9, success=False),), learn_s=12.5
+            plan=1, env_steps=29000, score=score, policy=None, curve=curve, learned=USES, samples=(episode(9, success=False),), learn_s=12.5
         ).model_copy(update=more)
         self.tell(finished)
         return finished
@@ -138,7 +143,7 @@ def staged_run() -> Run:
     run = Run(stages=stages, loops={"plans": 3, "skill_steps": 77}, evaluation={"target": 0.3})
     rl = SubAction(name="carry", purpose="Carry it.", mode="rl")
     run.tell(TaskDivided(sub_tasks=run.task.stages), PlanProposed(plan=1, stage=1, sub_actions=(rl,)))
-    run.learned(reached=STARTS, held_out=STARTS)
+    run.learned(reached=STARTS, held_out=STARTS, samples=(episode(9, success=False), episode(8, success=True)))
     run.tell(PlanReviewed(plan=1, why="good"))
     run.tell(PlanProposed(plan=2, stage=2, sub_actions=(SubAction(name="climb", purpose="Climb.", mode="code", success="obs[0] > 5"),)))
     return run
@@ -190,7 +195,7 @@ def test_a_first_plan_says_nothing_of_earlier_ones():
     run = Run()
     text = render("plan", **fields.plan_fields(run.state, 1))
     assert "Earlier plans" not in text
-    assert "number 1 of at most 3" in text
+    assert "Plan 1 of at most 3, as" in text
     assert "within 77 steps" in text
 
 
@@ -202,10 +207,80 @@ def test_a_later_plan_gets_the_earlier_ones_with_score_and_review():
         assert words in text
 
 
-def test_a_code_only_plan_is_not_offered_the_learner():
-    text = render("plan", **fields.plan_fields(Run("code-only").state, 1))
-    assert "Nothing is learned in this run" in text
-    assert "PPO" not in text
+def test_where_nothing_is_learned_no_question_speaks_of_a_learner():
+    run = Run("code-only")
+    run.plans()
+    run.attempt(1, success=False)
+    run.reviewed(1, "give_up", "too windy")
+    run.tell(SkillSettled(plan=1, name="climb", accepted=False, attempts=1, reason="the critic gave it up"))
+    plan, climb = run.state.plans[1], run.state.plans[1].inner["climb"]
+    trial = climb.attempts[0].trial
+    assert trial is not None
+    finished = run.learned(controller="climb")
+    texts = [
+        render("plan", **fields.plan_fields(run.state, 1)),
+        render("divide", **fields.divide_fields(run.state)),
+        render("skill", **fields.skill_fields(run.state, plan, climb)),
+        render("controller", **fields.skill_fields(run.state, plan, plan.inner[CONTROLLER])),
+        render("trial_review", **fields.trial_fields(run.state, trial)),
+        render("plan_review", **fields.plan_review_fields(run.state, finished)),
+        *(render(f"{role}_system") for role in ("slow", "fast", "critic", "solo")),
+    ]
+    assert "Nothing is learned in this run" in texts[0]
+    for text in texts:
+        assert not re.search(r"learner|PPO|`rl`", text)
+
+
+def test_share_of_episodes_that_is_enough_is_said_wherever_the_test_is():
+    run = Run(loops={"skill_steps": 77, "trial_episodes": 20, "accept": 0.7})
+    run.plans()
+    plan = run.state.plans[1]
+    for text in (
+        render("plan", **fields.plan_fields(run.state, 2)),
+        render("skill", **fields.skill_fields(run.state, plan, plan.inner["climb"])),
+    ):
+        assert "in at least 14 of these 20 episodes" in text
+    assert "in EVERY one of these episodes" in questions()["skill"]
+
+
+def test_a_test_that_could_not_be_evaluated_is_not_called_the_skills_failure():
+    run = Run()
+    run.plans()
+    broken = episode(1, success=False, error="the success expression 'obs[7] > 5' failed: IndexError: index 7")
+    run.tell(
+        SkillDrafted(plan=1, attempt=1, skill=SKILL, success="obs[7] > 5", seeds=(1,), environment=run.task.environment),
+        SkillTried(plan=1, attempt=1, name="climb", success=False, env_steps=1, episodes=(broken,)),
+    )
+    trial = run.state.plans[1].inner["climb"].attempts[0].trial
+    assert trial is not None
+    assert "the TEST could not be evaluated" in render("trial_review", **fields.trial_fields(run.state, trial))
+
+
+def test_accepted_skills_of_earlier_plans_are_shown_with_their_sources():
+    run, _ = full_run()
+    run.tell(
+        PlanReviewed(plan=1, why="windy"),
+        PlanProposed(plan=2, sub_actions=(SubAction(name="hold", purpose="Hold on.", mode="code", success="obs[0] > 8"),)),
+    )
+    plan = run.state.plans[2]
+    for text in (
+        render("skill", **fields.skill_fields(run.state, plan, plan.inner["hold"])),
+        render("solo", **fields.solo_fields(run.state, 2)),
+    ):
+        _, _, shown = text.partition("# Skills that earlier plans came to")
+        assert SOURCE.strip() in shown
+
+
+def test_what_interrupts_do_to_a_trial_is_said():
+    run = Run(environment={"id": "Ladder-v0", "interrupts": {"gust": "info['wind'] > 3"}})
+    run.plans()
+    plan = run.state.plans[1]
+    for text in (
+        render("plan", **fields.plan_fields(run.state, 2)),
+        render("skill", **fields.skill_fields(run.state, plan, plan.inner["climb"])),
+    ):
+        assert "A call that an interrupt ends is made again at once" in text
+    assert "interrupt" not in questions()["plan"].replace(CARD, "")
 
 
 def test_the_next_attempt_gets_the_source_the_trace_and_the_critics_words():
@@ -239,7 +314,7 @@ def test_accepted_skills_are_shown_to_whoever_may_call_them():
 
 def test_the_critic_is_told_the_verdict_of_the_success_test():
     text = questions()["trial_review"]
-    assert "The skill PASSED its success test." in text
+    assert "It PASSED its success test." in text
     assert SOURCE.strip() in text
     assert "it slipped at step 12" in text
 
@@ -254,6 +329,10 @@ def test_the_plan_review_shows_curve_usage_and_samples():
     text = questions()["plan_review"]
     for words in ("success rate 60%", "climb 70%", "29,000 steps", "Seed 9: FAILED", "Shaping: `obs[0]`"):
         assert words in text
+    assert "The target is a success rate of 90%. It is NOT reached." in text
+    assert "| climb | learning | 50% of 80 decisions | 20 (25.0%) | 2 | 4.5 | -0.25 |" in text
+    assert "| single actions | learning | 100% of 80 decisions | 60 (75.0%) | 0 | 1 | 0.1 |" in text
+    assert "`climb` failed last with: IndexError" in text
 
 
 def test_every_question_of_a_stage_says_which_it_is_where_it_begins_and_its_own_test():
@@ -263,7 +342,7 @@ def test_every_question_of_a_stage_says_which_it_is_where_it_begins_and_its_own_
     for text in (render("plan", **fields.plan_fields(run.state, 3)), skill, render("set_up", **fields.set_up_fields(run.state, plan))):
         assert "This is stage 2 of 2 of a longer task: Reach the roof." in text
         assert "1. `fetch` (done): Fetch the ladder." in text
-        assert "Its episodes begin where `fetch` succeeded." in text
+        assert "Its episodes begin where `fetch` succeeded, for example: height=5." in text
         assert "test holds: `obs[0] > 9`" in text
         assert "Go up." in text.partition("# The stage")[0]
 
@@ -271,8 +350,8 @@ def test_every_question_of_a_stage_says_which_it_is_where_it_begins_and_its_own_
 def test_a_stage_is_told_of_its_own_plans_alone_and_how_many_it_may_have():
     text = render("plan", **fields.plan_fields(staged_run().state, 3))
     assert "Carry it." not in text
-    assert "### Plan 2" in text
-    assert "Plan number 3 of at most 4" in text
+    assert "### Plan 1" in text
+    assert "Plan 2 of at most 3 for stage 2" in text
 
 
 def test_the_planner_of_stages_is_told_the_tasks_own_test_and_how_many_plans_a_stage_has():
@@ -283,7 +362,7 @@ def test_the_planner_of_stages_is_told_the_tasks_own_test_and_how_many_plans_a_s
 
 def test_one_agent_is_asked_for_plan_and_code_at_once():
     text = questions()["solo"]
-    for words in ("the programmer is you", "The fewest sub-actions", "must `yield`", "`source` (for `code`"):
+    for words in ("the programmer is you", "The fewest sub-actions", "has to `yield`", "`source` (for `code`"):
         assert words in text
 
 

@@ -32,7 +32,7 @@ OUTER = skill("outer", "obs, info = yield STAY\nobs, info = yield from on(obs, i
 def test_call_ends_with_the_interrupt_and_a_trial_says_which(monkeypatch):
     (episode,) = try_skill(CORRIDOR, ON, (), "obs[0] >= 2", [1])
     assert (episode.ended, episode.steps, episode.success, episode.error) == ("interrupted", 2, True, "")
-    assert episode.trace[-1] == ("the call was ended by the interrupt 'half_way', which held then: obs[0] >= 2 and previous[0] < 2")
+    assert episode.trace[-1] == ("1 call was ended by the interrupt 'half_way', which held then: obs[0] >= 2 and previous[0] < 2")
 
 
 def test_first_interrupt_that_holds_is_the_one_that_is_told():
@@ -40,8 +40,23 @@ def test_first_interrupt_that_holds_is_the_one_that_is_told():
     assert "the interrupt 'b'" in try_skill(both, ON, (), "False", [1])[0].trace[-1]
 
 
+def test_trial_calls_again_what_an_interrupt_ended_until_it_succeeds_or_its_steps_are_taken():
+    often = CORRIDOR.model_copy(update={"interrupts": {"each": "True"}})
+    (episode,) = try_skill(often, ON, (), "obs[0] >= 4", [1])
+    assert (episode.ended, episode.steps, episode.success) == ("interrupted", 4, True)
+    assert episode.trace[-1] == "4 calls were ended by the interrupt 'each', which held then: True"
+    (episode,) = try_skill(often, skill("two", "yield RIGHT\nyield RIGHT", max_steps=2), (), "False", [1])
+    assert (episode.ended, episode.steps) == ("step limit", 2)
+
+
+def test_trial_ends_with_an_interrupt_after_which_the_skill_does_nothing_more():
+    once = skill("once", "if obs[0] < 2:\n    obs, info = yield from on(obs, info)")
+    (episode,) = try_skill(CORRIDOR, once, (ON,), "False", [1])
+    assert (episode.ended, episode.steps, episode.error) == ("interrupted", 2, "")
+
+
 def test_interrupt_inside_a_nested_call_ends_the_whole_call():
-    (episode,) = try_skill(CORRIDOR, OUTER, (ON,), "False", [1])
+    (episode,) = try_skill(CORRIDOR, OUTER, (ON,), "obs[0] >= 2", [1])
     assert (episode.ended, episode.steps, episode.error) == ("interrupted", 3, "")
     assert episode.last.startswith("obs[0]=2")
 
@@ -59,7 +74,7 @@ def test_interrupt_ends_the_call_a_controller_has_made_and_the_controller_goes_o
 
 def test_skill_that_catches_everything_cannot_go_on_after_an_interrupt():
     stubborn = skill("stubborn", "while True:\n    try:\n        yield RIGHT\n    except BaseException:\n        pass")
-    (episode,) = try_skill(CORRIDOR, stubborn, (), "False", [1])
+    (episode,) = try_skill(CORRIDOR, stubborn, (), "obs[0] >= 2", [1])
     assert (episode.ended, episode.steps) == ("interrupted", 2)
 
 
@@ -67,7 +82,7 @@ def test_end_of_the_episode_goes_before_an_interrupt_and_an_interrupt_before_the
     at_the_end = CORRIDOR.model_copy(update={"interrupts": {"there": "obs[0] >= 5"}})
     assert try_skill(at_the_end, ON, (), "False", [1])[0].ended == "episode over"
     two = skill("two", "while True:\n    yield RIGHT", max_steps=2)
-    assert try_skill(CORRIDOR, two, (), "False", [1])[0].ended == "interrupted"
+    assert try_skill(CORRIDOR, two, (), "obs[0] >= 2", [1])[0].ended == "interrupted"
 
 
 def test_interrupted_option_is_one_decision_of_the_steps_it_took_and_the_episode_goes_on():

@@ -172,7 +172,7 @@ def test_functions_of_a_users_toolkit_can_be_called_in_skills_and_its_words_are_
     environment = toolkit(TOOLS)
     walk = Skill(name="walk", source="def walk(obs, info):\n    while left_to_go(obs) > 1:\n        obs, info = yield RIGHT\n", max_steps=9)
     (episode,) = try_skill(environment, walk, (), "obs[0] == 4", [1])
-    assert (episode.success, episode.first, episode.last, episode.error) == (True, "5 to go; info: at=0", "1 to go; info: at=4", "")
+    assert (episode.success, episode.first, episode.last, episode.error) == (True, "5 to go", "1 to go", "")
     text = card_text(environment)
     assert "- `left_to_go(obs, goal=5)`: Cells to the goal.\n" in text
     assert "_at" not in text

@@ -104,7 +104,7 @@ def test_policy_file_plays_the_evaluation_again(tmp_path, pools, settings):
     )
     asked_back, weights_back = read_policy((tmp_path / "policy.pt").read_bytes())
     player = load_player(asked_back, weights_back, pools[1])
-    played = Evaluation_(pools[1], player, 4, lambda: True).play(range(50, 58))
+    played = Evaluation_(pools[1], player, 4, lambda: True, asked_back.environment).play(range(50, 58))
     assert [episode.success for episode in played].count(True) == finished.score.successes
     assert np.mean([episode.steps for episode in played]) == finished.score.mean_steps
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.repeats import normal_form
-from rlgpt.agents.source_check import check_expression, check_name, check_source, nearest
+from rlgpt.agents.source_check import GIVEN, check_expression, check_name, check_source, names_in, nearest
 from rlgpt.bus.task import Learner, Mode
 
 MOST_SUB_ACTIONS = 12
@@ -165,6 +165,49 @@ def check_solo(answer: SoloAnswer, mode: Mode, imports: Iterable[str]) -> None:
                 raise AnswerRejected(f"the source of `{sub_action.name}`: {error}") from None
 
 
+class ArenaAnswer(Answer):
+    """Where a sub-action is learned by itself, before the task is."""
+
+    learn: bool = Field(description="false: it is left to the learner of the whole task, and the rest does not matter")
+    where: str = Field(description="Python expression; its episodes begin in states after which it held; empty: as every episode begins")
+    success: str = Field(description="Python expression that holds once it is done; may be empty if it is judged by return")
+    shaping: str = Field(description="Python expression added to the reward of every step; empty for none")
+    judged: Literal["success", "return"] = Field(description="what it is compared by")
+    steps: int = Field(description="environment steps of an episode, and of a call of the skill")
+    can_run: str = Field(description="Python expression over obs and info: where the skill may be called; empty for everywhere")
+    primitives: list[str] = Field(description="names of the primitive actions it has; an empty list keeps them all")
+    skills: list[str] = Field(description="names of accepted skills that it may choose as well")
+    against: str | None = Field(description="name of an accepted skill it has to beat, or null: doing nothing")
+    reason: str
+
+
+UNTIL = ("obs", "info", "start", "previous", "action", "steps")
+"""What an arena's success test may speak of: a call of the skill ends by it, and knows nothing else."""
+
+
+def check_arena(answer: ArenaAnswer, skills: Sequence[str], primitives: Iterable[str], most: int) -> None:
+    """Readable expressions, actions and skills that exist, a length within `most` steps."""
+    if not answer.learn:
+        return
+    _check_choices(answer.skills, answer.primitives, skills, primitives)
+    if answer.against and answer.against not in skills:
+        there = ", ".join(f"`{name}`" for name in skills) or "none, so answer null"
+        raise AnswerRejected(f"`against` names `{answer.against}`, which is no accepted skill; there is: {there}")
+    if answer.judged == "success" and not answer.success.strip():
+        raise AnswerRejected("`judged` is `success`, so there has to be a success test; or judge by `return`")
+    texts = {"where": answer.where, "success": answer.success, "shaping": answer.shaping, "can_run": answer.can_run}
+    for name, text in texts.items():
+        if text.strip():
+            check_expression(text, f"`{name}`")
+    for name, known in (("success", UNTIL), ("can_run", ("obs", "info"))):
+        if others := sorted(names_in(texts[name]) & set(GIVEN) - set(known)):
+            raise AnswerRejected(
+                f"`{name}` uses {', '.join(others)}, which a call of the skill does not know: use {', '.join(known)} alone"
+            )
+    if not 1 <= answer.steps <= most:
+        raise AnswerRejected(f"`steps` is {answer.steps}; it has to be from 1 to {most}")
+
+
 class PpoSettings(Answer):
     """Settings of the learner that may be changed; null keeps what is set."""
 
@@ -200,20 +243,25 @@ class SetUpAnswer(Answer):
 
 def check_set_up(answer: SetUpAnswer, skills: Iterable[str], primitives: Iterable[str]) -> None:
     """Only actions and skills that exist, a readable shaping expression, settings within PPO_BOUNDS."""
-    known = {"skill": list(skills), "primitive action": list(primitives)}
-    for what, chosen in (("skill", answer.skills), ("primitive action", answer.primitives)):
-        for name in chosen:
-            if name not in known[what]:
-                there = ", ".join(f"`{item}`" for item in known[what]) or "none to choose from, so leave the list empty"
-                raise AnswerRejected(f"there is no {what} `{name}`{nearest(name, known[what])}; there is: {there}")
-        if len(set(chosen)) < len(chosen):
-            raise AnswerRejected(f"the same {what} is listed twice: {chosen}")
+    _check_choices(answer.skills, answer.primitives, skills, primitives)
     if answer.shaping.strip():
         check_expression(answer.shaping, "the shaping")
     for name, (low, high) in PPO_BOUNDS.items():
         value = getattr(answer.ppo, name) if answer.ppo else None
         if value is not None and not low <= value <= high:
             raise AnswerRejected(f"ppo.{name} = {value} is outside its bounds, {low:g} to {high:g}")
+
+
+def _check_choices(chosen_skills: list[str], chosen_primitives: list[str], skills: Iterable[str], primitives: Iterable[str]) -> None:
+    """Only actions and skills that exist, none twice."""
+    known = {"skill": list(skills), "primitive action": list(primitives)}
+    for what, chosen in (("skill", chosen_skills), ("primitive action", chosen_primitives)):
+        for name in chosen:
+            if name not in known[what]:
+                there = ", ".join(f"`{item}`" for item in known[what]) or "none to choose from, so leave the list empty"
+                raise AnswerRejected(f"there is no {what} `{name}`{nearest(name, known[what])}; there is: {there}")
+        if len(set(chosen)) < len(chosen):
+            raise AnswerRejected(f"the same {what} is listed twice: {chosen}")
 
 
 def with_settings(learner: Learner, settings: PpoSettings | None) -> Learner:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from rlgpt.agents import fields, keeping
+from rlgpt.agents import arenas, fields, keeping
 from rlgpt.agents.agent import handles
-from rlgpt.agents.answers import DraftAnswer, SetUpAnswer, SkillAnswer, check_set_up, with_settings
+from rlgpt.agents.answers import ArenaAnswer, DraftAnswer, SetUpAnswer, SkillAnswer, check_arena, check_set_up, with_settings
 from rlgpt.agents.library import Entry, Library
 from rlgpt.agents.llm.questioner import QuestionFailed
 from rlgpt.agents.llm.reading import AnswerRejected
 from rlgpt.agents.progress import Inner, PlanState
 from rlgpt.agents.prompts import render
 from rlgpt.agents.repeats import AGAIN, code_repeated, is_repetition
-from rlgpt.agents.requests import CONTROLLER, AskSetUp, AskSkill, Request, Settle
+from rlgpt.agents.requests import CONTROLLER, AskArena, AskSetUp, AskSkill, Request, Settle
 from rlgpt.agents.retrieval import candidates
 from rlgpt.agents.source_check import check_source, nearest, renamed_function
 from rlgpt.agents.thinker import Thinker
+from rlgpt.bus.arena import Arena
 from rlgpt.bus.messages import (
+    ArenaFinished,
+    ArenaRequested,
     BudgetSpent,
     DeadLettered,
     Message,
@@ -48,7 +51,7 @@ class Fast(Thinker):
     role: ClassVar[str] = "fast"
 
     # Without a critic it is the trial itself that moves the inner loop on.
-    @handles(PlanProposed, SkillTried, SkillReviewed, SkillFailed, SkillSettled, ReviewMissed, DeadLettered)
+    @handles(PlanProposed, SkillTried, SkillReviewed, SkillFailed, SkillSettled, ArenaFinished, ReviewMissed, DeadLettered)
     async def advance(self, _event: Message) -> list[Message]:
         return [answer for request in self.requests for answer in await self.act(request)]
 
@@ -59,6 +62,8 @@ class Fast(Thinker):
                 return [await self.draft(request)]
             case Settle():
                 return [self.settle(request)]
+            case AskArena():
+                return [await self.arena(request)]
             case AskSetUp():
                 return await self.trainings(self.state.plans[request.plan])
         return []
@@ -137,6 +142,62 @@ class Fast(Thinker):
             skill=request.skill,
         )
 
+    async def arena(self, request: AskArena) -> ArenaRequested | SkillSettled | BudgetSpent:
+        """Learn a sub-action by itself: in the scenario's arena of that name, or in one the model describes."""
+        plan, task = self.state.plans[request.plan], self.state.task
+        arena, reason = task.arenas.get(request.name), "the scenario's arena"
+        if arena is None:
+            primitives = self.state.submitted.card.actions if self.state.submitted else ()
+            names = [skill.name for skill in plan.skills]
+            question = render("arena", **fields.arena_fields(self.state, plan, plan.inner[request.name]))
+            check = partial(check_arena, skills=names, primitives=primitives, most=task.loops.skill_steps)
+            try:
+                answer = await self.ask(f"plan-{plan.number}/{self.role}/{request.name}/arena", question, ArenaAnswer, check=check)
+            except QuestionFailed as failure:
+                left = f"left to the learner of the whole task, since it has no arena: {failure}"
+                return self.out_of_budget(failure) or _left(request, left)
+            if not answer.learn:
+                return _left(request, f"left to the learner of the whole task: {answer.reason}")
+            arena, reason = _described(answer, plan.inner[request.name], task.loops.arena_steps, task.evaluation.actions), answer.reason
+        asked = self._in_arena(plan, request.name, arena, reason)
+        before = next((result for result in self._learnt_before(plan, asked)), None)
+        if before is None or before.contest is None:
+            return asked
+        self.log.info("arena_as_before", skill=request.name, plan=before.plan)
+        won = before.contest.won
+        words = f"as in plan {before.plan}: {arenas.outcome(before.contest)}"
+        return SkillSettled(
+            plan=plan.number, name=request.name, accepted=won, attempts=1, reason=words, skill=before.skill if won else None
+        )
+
+    def _in_arena(self, plan: PlanState, name: str, arena: Arena, reason: str) -> ArenaRequested:
+        task = self.state.task
+        against = next((skill for skill in plan.skills if skill.name == arena.against), None)
+        if arena.against and against is None:
+            reason = f"{reason}; there is no accepted skill {arena.against!r}, so that it is compared with doing nothing"
+        return ArenaRequested(
+            plan=plan.number,
+            name=name,
+            arena=arena,
+            environment=self.state.stage_of(plan).environment,
+            skills=tuple(plan.skills),
+            against=against,
+            learner=task.trainer.model_copy(update={"warm_start": None}),
+            evaluation=task.evaluation,
+            seed=task.seed,
+            workers=task.processes.workers,
+            reason=reason,
+        )
+
+    def _learnt_before(self, plan: PlanState, asked: ArenaRequested) -> Iterator[ArenaFinished]:
+        """What earlier plans of the stage came to in the very same arena, with the same skills."""
+        for earlier in self.state.siblings(plan.number):
+            learnt = earlier.inner[asked.name].learnt if asked.name in earlier.inner else None
+            if learnt and learnt.result and not learnt.result.failure:
+                same = learnt.request.model_copy(update={"plan": asked.plan, "reason": asked.reason})
+                if same == asked:
+                    yield learnt.result
+
     async def trainings(self, plan: PlanState) -> list[Message]:
         """One learning for every seed, all with the same set-up."""
         request = await self.set_up(plan)
@@ -150,6 +211,7 @@ class Fast(Thinker):
             plan=plan.number,
             environment=stage.environment,
             success=stage.task.success,
+            shaping=task.shaping,
             skills=tuple(skills.values()),
             controller=CONTROLLER if CONTROLLER in skills else None,
             learner=self._within_budget(task.trainer),
@@ -173,7 +235,7 @@ class Fast(Thinker):
         chosen = {
             **choices(plan.skills, answer.skills),
             "primitives": tuple(answer.primitives),
-            "shaping": answer.shaping,
+            "shaping": both_shapings(task.shaping, answer.shaping),
             "learner": with_settings(request.learner, answer.ppo),
             "reason": answer.reason,
         }
@@ -185,6 +247,18 @@ class Fast(Thinker):
         seeds = len(self.state.seeds)
         left = learner.env_steps if limit is None else max(1, min(learner.env_steps, (limit - self.state.spent.env_steps) // seeds))
         return learner.model_copy(update={"env_steps": left})
+
+
+def _left(request: AskArena, reason: str) -> SkillSettled:
+    return SkillSettled(plan=request.plan, name=request.name, accepted=False, attempts=0, reason=reason)
+
+
+def _described(answer: ArenaAnswer, inner: Inner, env_steps: int, actions: Literal["sampled", "greedy"]) -> Arena:
+    """The arena that the model describes."""
+    described = answer.model_dump(include={"where", "success", "shaping", "judged", "steps", "can_run", "primitives", "skills"})
+    return Arena.model_validate(
+        {**described, "against": answer.against or "", "purpose": inner.spec.purpose, "env_steps": env_steps, "actions": actions}
+    )
 
 
 def renamed(entry: Entry, name: str) -> str:
@@ -202,6 +276,12 @@ def _reused(answer: SkillAnswer, earlier: Sequence[Entry]) -> Entry | None:
         ids = [entry.id for entry in earlier]
         raise AnswerRejected(f"there is no earlier skill `{wanted}`{nearest(wanted, ids)}; there are {', '.join(ids)}")
     return found
+
+
+def both_shapings(scenario: str, model: str) -> str:
+    """What the scenario adds to the reward, and what the model adds, as one expression."""
+    parts = [part.strip() for part in (scenario, model) if part.strip()]
+    return " + ".join(f"({part})" for part in parts) if len(parts) > 1 else "".join(parts)
 
 
 def choices(accepted: Sequence[Skill], chosen: Collection[str]) -> dict[str, tuple[Skill, ...]]:

@@ -57,6 +57,7 @@ def plan_fields(state: RunState, number: int) -> dict[str, str]:
         "stage": stage_section(state, stage),
         "card": _card(state).text,
         "procedure": render(procedure, **_strings(limits)),
+        "arenas": _arenas(task),
         "advice": render(advice, skill_steps=str(task.loops.skill_steps)),
         "earlier": _earlier_plans(state, number),
         **_which(state, stage, len(state.siblings(number)) + 1),
@@ -156,9 +157,26 @@ def set_up_fields(state: RunState, plan: PlanState) -> dict[str, str]:
         "target": f"{stage.target:.0%}",
         "skills": _names(plan.skills),
         "primitives": _listed(card.actions) or "not named one by one here, so leave the list empty",
+        "shaped": f"the scenario adds `{task.shaping}` already. Yours is added to it: " if task.shaping else "",
         "ppo": f"what is set, and in brackets the bounds: {bounds}.",
         "updates": updates,
         "earlier": _earlier_plans(state, plan.number),
+    }
+
+
+def arena_fields(state: RunState, plan: PlanState, inner: Inner) -> dict[str, str]:
+    task, card, stage = state.task, _card(state), state.stage_of(plan)
+    return {
+        "name": inner.spec.name,
+        "purpose": inner.spec.purpose,
+        "goal": stage.task.goal,
+        "stage": stage_section(state, stage),
+        "card": card.text,
+        "plan": words.plan(plan),
+        "env_steps": f"{task.loops.arena_steps:,}",
+        "skill_steps": str(task.loops.skill_steps),
+        "skills": _names(plan.skills),
+        "primitives": _listed(card.actions) or "not named one by one here, so leave the list empty",
     }
 
 
@@ -240,7 +258,8 @@ def _accepted_before(state: RunState, number: int, wanted: Inner | None = None) 
     here = state.plans[number].inner if number in state.plans else {}
     found: dict[str, Inner] = {}
     for plan in state.siblings(number):
-        found |= {inner.spec.name: inner for inner in _settled(plan)}
+        written = (inner for inner in _settled(plan) if inner.settled and inner.settled.skill and not inner.settled.skill.policy)
+        found |= {inner.spec.name: inner for inner in written}
     taken = {name for name, inner in here.items() if inner.settled and inner.settled.skill}
     others = [inner for name, inner in found.items() if name not in taken]
     if wanted is not None:
@@ -273,6 +292,16 @@ def _called_again(task: Task) -> str:
         " A call that an interrupt ends is made again at once, as whoever calls the skill later would do it, until the test has held or "
         f"{task.loops.skill_steps} steps are taken in all.{memory}"
     )
+
+
+def _arenas(task: Task) -> str:
+    """What a planner is told of arenas; empty where there are none."""
+    if task.mode != "rl-gpt" or not (task.arenas or task.loops.arenas):
+        return ""
+    made = "; ".join(f"`{name}`: {arena.purpose.strip().rstrip('.')}" for name, arena in task.arenas.items())
+    parts = [f"These arenas are there; a sub-action of that name is learned in its own: {made}."] * bool(made)
+    parts += ["The programmer may set one up for any other."] * (task.loops.arenas and bool(made))
+    return render("plan_arenas", which=" ".join(parts))
 
 
 def _interrupted(task: Task) -> str:

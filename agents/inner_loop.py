@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
-from rlgpt.agents import outer_loop, repeats
+from rlgpt.agents import arenas, outer_loop, repeats
 from rlgpt.agents.progress import Attempt, Inner, PlanState
-from rlgpt.agents.requests import CONTROLLER, AskSetUp, AskSkill, AskTrialReview, Request, Settle
+from rlgpt.agents.requests import CONTROLLER, AskArena, AskSetUp, AskSkill, AskTrialReview, Request, Settle
 from rlgpt.bus.envelope import consumer_of
 from rlgpt.bus.messages import SkillDrafted, SkillFailed, SkillReviewed, SkillSettled, SkillTried
 
@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 
 def next_sub_action(state: RunState, plan: PlanState) -> Iterator[Request]:
-    """Draft the next `code` sub-action that is not settled; after the last one, set up the learning."""
+    """Draft, or learn in its arena, the next sub-action that is not settled; after the last one, set up the learning."""
     for inner in plan.inner.values():
+        if inner.settled is None and arenas.has_arena(state.task, inner.spec):
+            yield AskArena(plan.number, inner.spec.name)
+            return
         if inner.spec.mode == "code" and inner.settled is None:
             yield AskSkill(plan.number, inner.spec.name, len(inner.attempts) + 1)
             return

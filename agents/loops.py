@@ -6,7 +6,8 @@ restart, resume and a late joiner are the same code: fold the log, then act on w
 
     outer   TaskSubmitted -> AskPlan -> PlanProposed -> (inner, per `code` sub-action) -> AskSetUp -> TrainingRequested, one a seed
             -> TrainingFinished -> AskPlanReview -> PlanReviewed -> AskPlan of the next plan, or Finish         (see `outer_loop`)
-    inner   AskSkill -> SkillDrafted -> SkillTried -> AskTrialReview -> SkillReviewed -> Settle, or AskSkill of the next attempt
+    inner   AskArena -> ArenaRequested -> ArenaFinished -> Settle, of those learned by themselves      (see `arenas`)
+            AskSkill -> SkillDrafted -> SkillTried -> AskTrialReview -> SkillReviewed -> Settle, or AskSkill of the next attempt
                                                                                                                 (see `inner_loop`)
     stages  where the task is divided: TaskSubmitted -> AskDivision -> TaskDivided -> (outer, per stage) -> Finish  (see `stages`)
 """
@@ -17,10 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from rlgpt.agents import budget, inner_loop, outer_loop, stages
+from rlgpt.agents import arenas, budget, inner_loop, outer_loop, stages
 from rlgpt.agents.progress import PlanState, Spent, Stage
 from rlgpt.agents.requests import AskDivision, AskPlan, AskPlanReview, AskTrialReview, Finish, Outcome, Request, Settle
 from rlgpt.bus.messages import (
+    ArenaFinished,
+    ArenaProgressed,
+    ArenaRequested,
     BudgetSpent,
     DeadLettered,
     Message,
@@ -216,6 +220,10 @@ class RunState:
                     yield from outer_loop.training_lost(self, plan, training, reason)
                     return
             for inner in plan.inner.values():
+                if inner.learnt and inner.learnt.seq == message.seq and inner.learnt.result is None:
+                    reason = f"its arena was given up after {message.attempts} attempts: {message.reason}"
+                    yield from arenas.lost(self, plan, inner, reason)
+                    return
                 for attempt in inner.attempts:
                     if attempt.seq == message.seq and attempt.trial is None and not attempt.failure:
                         self.answered("trial")
@@ -246,6 +254,9 @@ _TAKERS: dict[type[Message], Callable[[RunState, int, str, Any], Iterator[Reques
     SkillReviewed: inner_loop.reviewed,
     SkillFailed: inner_loop.skill_failed,
     SkillSettled: inner_loop.settled,
+    ArenaRequested: arenas.requested,
+    ArenaProgressed: arenas.progressed,
+    ArenaFinished: arenas.finished,
     ModelAsked: RunState._asked,
     ReviewMissed: RunState._missed,
     BudgetSpent: RunState._budget,

@@ -8,6 +8,8 @@ from datetime import datetime
 from rlgpt.bus.messages import (
     AgentJoined,
     AgentLeft,
+    ArenaFinished,
+    ArenaRequested,
     Message,
     ModelAsked,
     PlanProposed,
@@ -44,11 +46,30 @@ class Attempt:
 
 
 @dataclass
+class Learnt:
+    """A sub-action's learning in its arena. `seq` is the request's event number; `failure` says why no process could do it."""
+
+    request: ArenaRequested
+    seq: int
+    curve: list[Point] = field(default_factory=list)
+    resumed: int = 0
+    result: ArenaFinished | None = None
+    failure: str = ""
+
+    @property
+    def under_way(self) -> int:
+        """Environment steps of a learning that has not ended yet, as far as they are known."""
+        ended = self.result is not None or self.failure
+        return self.curve[-1].env_steps if self.curve and not ended else 0
+
+
+@dataclass
 class Inner:
-    """The inner loop of one sub-action."""
+    """The inner loop of one sub-action: attempts of one that is code, the arena of one that is learned by itself."""
 
     spec: SubAction
     attempts: list[Attempt] = field(default_factory=list)
+    learnt: Learnt | None = None
     settled: SkillSettled | None = None
 
     def best_draft(self) -> Skill | None:
@@ -121,6 +142,11 @@ class PlanState:
         return sum(training.steps for training in self.trainings.values() if training.result is None)
 
     @property
+    def arena_under_way(self) -> int:
+        """The same of learnings in arenas."""
+        return sum(inner.learnt.under_way for inner in self.inner.values() if inner.learnt)
+
+    @property
     def best_training(self) -> Training | None:
         """The seed with the best score, the first of equals; None if none has a score."""
         best = max(self.trainings.values(), key=lambda training: training.rate, default=None)
@@ -169,11 +195,13 @@ def _reached(curve: list[Point]) -> int:
 class Spent:
     """What the run has used. Steps are environment steps; a question asked again after a restart counts once.
 
+    arena_steps  of learning in arenas, and of looking for their start states: beside `env_steps`, and limited by each arena alone
     seconds  in which the run was running: pauses before a resume are left out
     """
 
     trial_steps: int = 0
     learning_steps: int = 0
+    arena_steps: int = 0
     evaluation_steps: int = 0
     seconds: float = 0.0
     learn_s: float = 0.0

@@ -53,6 +53,15 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class AskArena:
+    """Fast agent: say in which arena the sub-action `name` is to be learned by itself, or leave it to the learner of the whole task."""
+
+    role: ClassVar[str] = "fast"
+    plan: int
+    name: str
+
+
+@dataclass(frozen=True)
 class AskSetUp:
     """Fast agent: every sub-action of the plan is settled, set up the learning."""
 
@@ -87,7 +96,7 @@ class Finish:
     reason: str
 
 
-Request = AskDivision | AskPlan | AskSkill | Settle | AskSetUp | AskTrialReview | AskPlanReview | Finish
+Request = AskDivision | AskPlan | AskSkill | Settle | AskArena | AskSetUp | AskTrialReview | AskPlanReview | Finish
 
 
 def question_prefix(task: Task) -> str:

@@ -15,6 +15,7 @@ from rlgpt.agents.repeats import AGAIN, is_repetition, plan_repeated
 from rlgpt.agents.requests import AskDivision, AskPlan, Finish, Request
 from rlgpt.agents.thinker import Thinker
 from rlgpt.bus.messages import (
+    ArenaFinished,
     BudgetSpent,
     DeadLettered,
     Message,
@@ -51,6 +52,7 @@ class Slow(Thinker):
         SkillReviewed,
         SkillFailed,
         SkillSettled,
+        ArenaFinished,
         TrainingFinished,
         BudgetSpent,
         ReviewMissed,

@@ -81,6 +81,13 @@ def check_expression(text: str, what: str) -> None:
         raise AnswerRejected(f"{what} {text!r} does not depend on what happens: use obs, info, reward, steps or the like")
 
 
+def names_in(expression: str) -> set[str]:
+    """Names that a readable expression uses; none where it is empty."""
+    if not expression.strip():
+        return set()
+    return {node.id for node in ast.walk(ast.parse(expression.strip(), mode="eval")) if isinstance(node, ast.Name)}
+
+
 def check_name(name: str, what: str) -> None:
     """`name` is a Python identifier in lower case. Raises AnswerRejected."""
     if keyword.iskeyword(name):

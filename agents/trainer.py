@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import ClassVar
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, TypeVar
 
 from rlgpt.agents.agent import Agent, handles
+from rlgpt.agents.learning.arena import learn_arena
 from rlgpt.agents.learning.learner import learn
-from rlgpt.bus.messages import Message, TrainingFinished, TrainingProgressed, TrainingRequested
+from rlgpt.bus.messages import (
+    ArenaFinished,
+    ArenaProgressed,
+    ArenaRequested,
+    Message,
+    TrainingFinished,
+    TrainingProgressed,
+    TrainingRequested,
+)
 from rlgpt.bus.parts import Point
+
+R = TypeVar("R", TrainingFinished, ArenaFinished)
 
 PUBLISH_S = 60.0
 """How long learning waits for a point of the curve to be on disk; a broker is back within seconds."""
@@ -30,26 +43,38 @@ class Trainer(Agent):
     @handles(TrainingRequested)
     async def train(self, request: TrainingRequested) -> TrainingFinished:
         """Continues from the newest checkpoint of this plan, and seed where there are several, if there is one."""
+
+        def progress(point: Point, resumed: int) -> Message:
+            return TrainingProgressed(plan=request.plan, seed=request.seed, point=point, resumed=resumed)
+
+        return await self._learning(partial(learn, request), place_of(request, len(self.state.seeds)), progress)
+
+    @handles(ArenaRequested)
+    async def train_in_arena(self, request: ArenaRequested) -> ArenaFinished:
+        """The same of a sub-action that is learned by itself; its files lie in `plan-1/arena-NAME`."""
+
+        def progress(point: Point, resumed: int) -> Message:
+            return ArenaProgressed(plan=request.plan, name=request.name, point=point, resumed=resumed)
+
+        return await self._learning(partial(learn_arena, request), f"plan-{request.plan}/arena-{request.name}", progress)
+
+    async def _learning(self, learning: Callable[..., R], place: str, progress: Callable[[Point, int], Message]) -> R:
+        """Learn in a thread, in the folder `place`, and say how it goes."""
         loop, delivery, stop = asyncio.get_running_loop(), self.event, threading.Event()
         resumed = 0
-
-        def say(message: Message, key: str) -> None:
-            asyncio.run_coroutine_threadsafe(self.publish(message, key), loop).result(PUBLISH_S)
 
         def on_resume(times: int) -> None:
             nonlocal resumed
             resumed = times
-            self.log.info("training_resumed", plan=request.plan, times=times)
+            self.log.info("training_resumed", place=place, times=times)
 
         def on_point(point: Point) -> None:
-            progress = TrainingProgressed(plan=request.plan, seed=request.seed, point=point, resumed=resumed)
-            say(progress, f"progress-{point.env_steps}")
+            said = self.publish(progress(point, resumed), f"progress-{point.env_steps}")
+            asyncio.run_coroutine_threadsafe(said, loop).result(PUBLISH_S)
 
-        place = place_of(request, len(self.state.seeds))
-        learning = asyncio.ensure_future(
+        running = asyncio.ensure_future(
             asyncio.to_thread(
-                learn,
-                request,
+                learning,
                 self.context.folder / "checkpoints" / place,
                 on_point,
                 delivery.touch,
@@ -59,10 +84,10 @@ class Trainer(Agent):
             )
         )
         try:
-            return await asyncio.shield(learning)
+            return await asyncio.shield(running)
         except asyncio.CancelledError:
             stop.set()
-            await asyncio.wait([learning], timeout=STOP_S)
+            await asyncio.wait([running], timeout=STOP_S)
             raise
 
 

@@ -53,7 +53,9 @@ def plan(earlier: PlanState, *, outcome: bool = True, code_only: bool = False) -
 def fate(inner: Inner, code_only: bool = False) -> str:
     """What became of a sub-action."""
     if inner.spec.mode == "rl":
-        return "Left to the learner."
+        settled = inner.settled  # only of those that were, or could have been, learned by themselves
+        became = f"{'Became a skill' if settled.accepted else 'Left to the learner'}: {_bounded(settled.reason, 400)}" if settled else ""
+        return became or "Left to the learner."
     if inner.settled is None:
         return "Not written yet." if not inner.attempts else f"Not settled after {len(inner.attempts)} attempt(s)."
     became = "Became a skill" if inner.settled.accepted else "No skill; dropped" if code_only else "No skill; left to the learner"

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from rlgpt.bus.arena import Arena, Contest
 from rlgpt.bus.parts import (
     Artifact,
     Card,
@@ -179,6 +180,59 @@ class SkillSettled(Message):
     attempts: int
     reason: str
     skill: Skill | None = None
+
+
+class ArenaRequested(Message):
+    """Fast agent -> trainer: learn the sub-action `name` in this arena, then compare what was learned with the alternative.
+
+    environment  the task's, or stage's; the arena's start states and lengths are put to it
+    skills       those accepted before it, in the plan's order; the arena says which it may choose
+    against      the skill that it has to beat; None: doing nothing
+    """
+
+    plan: int
+    name: Identifier
+    arena: Arena
+    environment: Environment
+    skills: tuple[Skill, ...] = ()
+    against: Skill | None = None
+    learner: Learner
+    evaluation: Evaluation
+    seed: int
+    workers: int | None = None
+    reason: str = ""
+
+
+class ArenaProgressed(Message):
+    """Trainer: one more point of the learning curve in the arena of `name`. `resumed` counts the times it went on from a checkpoint."""
+
+    plan: int
+    name: Identifier
+    point: Point
+    resumed: int = 0
+
+
+class ArenaFinished(Message):
+    """Trainer -> fast agent: learned in its arena, and compared.
+
+    env_steps   spent on learning; `found_steps`: on looking for start states. Those of the comparison are in `contest`
+    states      start states that were learned in; 0: it began as every episode of the task
+    skill       what was learned; whether it is accepted is for the loops to say
+    failure     why there is no skill, or no comparison; empty otherwise
+    """
+
+    plan: int
+    name: Identifier
+    env_steps: int
+    found_steps: int = 0
+    states: int = 0
+    skill: Skill | None = None
+    contest: Contest | None = None
+    curve: tuple[Point, ...] = ()
+    device: str = "cpu"
+    learn_s: float = 0.0
+    evaluate_s: float = 0.0
+    failure: str = ""
 
 
 class TrainingRequested(Message):

@@ -53,12 +53,14 @@ class Skill(Part):
 
     max_steps   environment steps after which a call is stopped, >= 1
     whole       it plays whole episodes: an interrupt ends the call it has made of another skill, and hands control back to it
+    policy      of a skill that was learned in its arena: the network that its source knows as `policy` (see `envs/learned.py`)
     """
 
     name: Identifier
     source: str
     max_steps: int = Field(ge=1)
     whole: bool = False
+    policy: Artifact | None = None
 
 
 class TrialEpisode(Part):

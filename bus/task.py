@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from rlgpt.bus.arena import Arena
 from rlgpt.bus.models import Budgets, Llm
 from rlgpt.bus.parts import Artifact, Identifier, Part
 
@@ -66,6 +67,8 @@ class Environment(Part):
     interrupts         name -> expression over obs, info, previous, ... that ends a call of a skill where it holds after a step
     starts             episodes begin in these saved states instead of at a reset (see `envs/starts.py`)
     until_success      an episode ends, as terminated, at the first step after which the success test holds
+    horizon            an episode ends, as cut off, after so many environment steps from where it began (max_episode_steps counts from the
+                       reset, also what led to a start state)
     memory             skills share a mapping `memory` that is empty at the beginning of every episode
     card               name and version of the card whose words stand here, `none`: no card's (see `envs/card_files.py`)
     toolkit            module whose functions skills may call (see `envs/toolkit.py`)
@@ -83,6 +86,7 @@ class Environment(Part):
     interrupts: dict[Identifier, str] = Field({})
     starts: Artifact | None = None
     until_success: bool = False
+    horizon: int | None = Field(None, ge=1)
     memory: bool = False
     card: str = ""
     toolkit: str = ""
@@ -112,6 +116,8 @@ class Loops(Part):
     repeats         times a plan, or a draft of one skill, may be one again that had failed, before its loop ends (a dead loop)
     planner         the slow agent is first asked to cut the task into stages (see `Task.stages`)
     practice        episodes in which a stage's policy collects the start states for the stage after it
+    arenas          the fast agent may give every `rl` sub-action an arena of its own (see `Arena`), in which it is learned first
+    arena_steps     environment steps of learning in each of those
     """
 
     plans: int = Field(3, ge=1)
@@ -122,6 +128,8 @@ class Loops(Part):
     repeats: int = Field(2, ge=1)
     planner: bool = False
     practice: int = Field(50, ge=1)
+    arenas: bool = False
+    arena_steps: int = Field(100_000, ge=1)
 
     @property
     def needed(self) -> int:
@@ -234,6 +242,8 @@ class Task(Part):
     name     also names the run's folder
     goal     the task in a sentence or two, for the models
     success  the task's own success test: an expression over obs, info, reward, terminated, truncated, steps, episode_return
+    shaping  expression added to the reward of every environment step of learning, in every mode, beside what the fast agent adds
+    arenas   by name of the sub-action: where it is learned by itself, if the plan has it and leaves it to `rl`
     stages   a long task as ordered sub-tasks, each with two loops and a policy of its own, each beginning where the one before succeeded
     agents   two: a slow agent plans, a fast one writes code; one: a single agent gives plan and code in one answer (an ablation)
     seeds    learnings of every plan, with seeds `seed`, `seed` + 1, ...; the plan's score is that of all of them together
@@ -244,6 +254,8 @@ class Task(Part):
     success: str = Field(min_length=1)
     environment: Environment
     mode: Mode = "rl-gpt"
+    shaping: str = ""
+    arenas: dict[Identifier, Arena] = Field({})
     stages: tuple[SubTask, ...] = ()
     agents: Literal["one", "two"] = "two"
     loops: Loops = Loops()
@@ -256,6 +268,22 @@ class Task(Part):
     library: Library = Library()
     seed: int = Field(0, ge=0)
     seeds: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _arenas_can_be_learned_in(self) -> Task:
+        if (self.arenas or self.loops.arenas) and not self.environment.deterministic:
+            made = [name for name, arena in self.arenas.items() if arena.where] + ["loops.arenas"] * self.loops.arenas
+            if made:
+                raise ValueError(
+                    f"arenas: {', '.join(made)} would begin in states that are found again by repeating actions; with "
+                    "environment.deterministic: false those lead somewhere else. Name files of snapshots as `starts`"
+                )
+        for name, arena in self.arenas.items():
+            try:
+                Learner.model_validate({**self.trainer.model_dump(), **arena.trainer})
+            except ValueError as error:
+                raise ValueError(f"arenas.{name}.trainer: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _stages_make_a_chain(self) -> Task:

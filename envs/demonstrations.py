@@ -17,6 +17,7 @@ from rlgpt.bus.task import Environment
 from rlgpt.envs.errors import WorkerDied
 from rlgpt.envs.handle import plain
 from rlgpt.envs.layout import Shape
+from rlgpt.envs.learned import packed
 from rlgpt.envs.limits import Limits
 from rlgpt.envs.space import leaves
 from rlgpt.envs.zygote import Zygote, work_for
@@ -63,7 +64,7 @@ class Demonstrator:
         limits: Limits | None = None,
     ) -> None:
         """`library`: further skills, which those in `skills` may call; their actions count as the caller's own."""
-        sources, others = ([skill.model_dump() for skill in part] for part in (skills, library))
+        sources, others = ([packed(skill) for skill in part] for part in (skills, library))
         self._skills, self._work = len(skills), work_for(sources, success, library=others, call_s=call_s)
         self._zygote = Zygote(environment, limits=limits)
         try:

@@ -31,6 +31,7 @@ class Rules:
     interrupts  (name, condition) that end a call of a skill, nested calls included, where they hold after a step; of a skill that plays
                 whole episodes, only the call it has made of another
     until_success  the episode ends, as terminated, with the first step after which `success` holds
+    horizon    environment steps after which the episode ends, as cut off; 0: the environment's own limit alone
     """
 
     success: Expression | None
@@ -41,6 +42,7 @@ class Rules:
     success_reward: float = 0.0
     interrupts: tuple[tuple[str, Expression], ...] = ()
     until_success: bool = False
+    horizon: int = 0
 
 
 @dataclass
@@ -109,6 +111,7 @@ class Episode:
     def call(self, skill: CompiledSkill, advance: bool) -> Decision:
         """One whole call. With `advance`, a call that takes no step is followed by one fallback action (see `_no_step`)."""
         decision = Decision(ended="returned")
+        skill.calls.moment = (self.seed, self.steps)
         self._remember()
         if advance and not self.may_run(skill):
             decision.ended = "no step"
@@ -238,6 +241,7 @@ class Episode:
         self.obs, self.info = obs, info
         self.steps += 1
         self.episode_return += self.reward
+        self.truncated = self.truncated or self.steps == rules.horizon
         self.over = self.terminated or self.truncated
         gained = self.reward
         if rules.shaping or interrupts or (rules.success and not self.success):

@@ -6,6 +6,7 @@ the episodes under way. numpy only.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ class Perception:
         self._history: dict[str, list[Array]] = {}
         seen = {key: _stacked(_normalised(part) if key in self._moments else part, frames, key) for key, part in parts.items()}
         self.space: spaces.Space[Any] = spaces.Dict(seen) if isinstance(view.space, spaces.Dict) else seen[""]
+
+    def anew(self) -> Perception:
+        """One with the same statistics that remembers no episode."""
+        found = copy.copy(self)
+        found._history = {}
+        return found
 
     def see(self, obs: Observations, fresh: Bools | None, *, learn: bool) -> Learnable:
         """Observations [B, ...] as the policy takes them; `learn` adds them to the statistics first.

@@ -23,6 +23,7 @@ from rlgpt.envs.batch import Batch
 from rlgpt.envs.crew import Crew, Lost, Orders
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
 from rlgpt.envs.layout import CALL, PRIMITIVE
+from rlgpt.envs.learned import packed
 from rlgpt.envs.limits import Limits
 from rlgpt.envs.space import fold, leaves, restore
 from rlgpt.envs.staffing import staff
@@ -102,9 +103,9 @@ class WorkerPool:
         self._no_action = np.zeros(self._acted.shape, self._acted.dtype).tolist()
         self.observation_space, self.action_space = restore(self._observation), restore(zygote.description.action_space)
         work = work_for(
-            [skill.model_dump() for skill in self.skills],
+            [packed(skill) for skill in self.skills],
             success,
-            library=[skill.model_dump() for skill in library],
+            library=[packed(skill) for skill in library],
             shaping=shaping,
             success_reward=success_reward,
             gamma=gamma,

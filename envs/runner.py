@@ -80,6 +80,11 @@ class Runner:
         self.calls = Calls()
         self.episodes: list[Episode] = []
 
+    @property
+    def spaces(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Of observations and actions."""
+        return self._shape.observation, self._shape.action
+
     def begin(self, skills: list[CompiledSkill], rules: Rules, memory: Memory | None = None) -> None:
         """Take the skills, their memory and the rules; from now on decisions can be made."""
         self.skills = skills
@@ -268,7 +273,7 @@ def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:
     disabled = set(work["disabled"])
     sources = [SkillSource(**skill) for skill in work["skills"]]
     kept = [source for i, source in enumerate(sources) if i not in disabled] + [SkillSource(**skill) for skill in work["library"]]
-    compiled = {skill.name: skill for skill in compile_skills(kept, imports, constants, runner.calls)}
+    compiled = {skill.name: skill for skill in compile_skills(kept, imports, constants, runner.calls, runner.spaces)}
     skills = [compiled.get(source.name) or _disabled(source) for source in sources]
     rules = Rules(
         Expression(work["success"], "success") if work["success"] else None,
@@ -279,6 +284,7 @@ def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:
         success_reward=float(work["success_reward"]),
         interrupts=tuple((name, Expression(text, f"interrupt {name!r}")) for name, text in config["interrupts"].items()),
         until_success=bool(config["until_success"] and work["until_success"]),
+        horizon=int(config["horizon"] or 0),
     )
     runner.begin(skills, rules, memory)
 

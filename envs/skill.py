@@ -7,7 +7,8 @@
 
 Every skill has a namespace of its own. In it: the allowed imports (`np` and `math` already bound), the constants of the action
 names, and the other skills: `obs, info = yield from other(obs, info)`, each still bounded by its own `max_steps`. Where the environment
-has `memory: true`, `memory` is a mapping that all skills share, and that is empty at the beginning of every episode.
+has `memory: true`, `memory` is a mapping that all skills share, and that is empty at the beginning of every episode. A learned skill finds
+its network as `policy` (see `envs/learned.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from typing import Any
 import numpy as np
 
 from rlgpt.envs.errors import SkillInvalid
+from rlgpt.envs.learned import LearnedPolicy, Network
+from rlgpt.envs.space import SpaceData
 from rlgpt.envs.words import clip
 
 Play = Generator[Any, tuple[Any, dict[str, Any]], Any]
@@ -52,11 +55,13 @@ class Calls:
     callee       name of the skill it has called and that runs now, the outermost one; empty while its own code runs
     begun        how many such calls have begun
     interrupted  an interrupt held after the last step: the call under way ends with it
+    moment       at which the decision under way began: (seed of the episode, environment steps), a new object for every decision
     """
 
     callee: str = ""
     begun: int = 0
     interrupted: bool = False
+    moment: tuple[int, int] = (0, 0)
 
     def enter(self, name: str) -> bool:
         """A call begins; whether it is an outermost one, which has to `leave`."""
@@ -87,23 +92,34 @@ class CompiledSkill:
 
 @dataclass(frozen=True)
 class SkillSource:
-    """A skill as it travels to a worker; the fields are those of `messages.Skill`."""
+    """A skill as it travels to a worker; the fields are those of `parts.Skill`, and `network` the bytes of a learned one's policy."""
 
     name: str
     source: str
     max_steps: int
     whole: bool = False
+    network: bytes | None = None
 
 
 def compile_skills(
-    skills: Iterable[SkillSource], imports: Iterable[str], constants: Mapping[str, Any], calls: Calls | None = None
+    skills: Iterable[SkillSource],
+    imports: Iterable[str],
+    constants: Mapping[str, Any],
+    calls: Calls | None = None,
+    spaces: tuple[SpaceData, SpaceData] | None = None,
 ) -> list[CompiledSkill]:
-    """Compile skills that may call each other, noted in `calls`. Raises SkillInvalid with the skill's name and, if known, line."""
+    """Compile skills that may call each other, noted in `calls`. Raises SkillInvalid with the skill's name and, if known, line.
+
+    spaces  of observations and actions, as `space.describe` tells them; learned skills need them
+    """
     calls = calls or Calls()
     allowed, others = tuple(imports), dict[str, Callable[..., Any]]()
-    compiled = []
+    compiled, policies = [], list[LearnedPolicy]()
     for skill in skills:
         namespace = _namespace(skill.name, allowed, constants)
+        if skill.network is not None:
+            policies.append(_policy(skill, spaces, calls))
+            namespace |= {"policy": policies[-1], "np": np, "math": math}  # its can_run is an expression, which knows these
         function, can_run = _define(skill, allowed, namespace)
         compiled.append((CompiledSkill(skill.name, skill.max_steps, function, can_run, skill.whole, calls), namespace))
         others[skill.name] = _bounded(skill.name, function, skill.max_steps, calls)
@@ -111,7 +127,19 @@ def compile_skills(
         for name, call in others.items():
             if name != skill_.name:
                 namespace.setdefault(name, call)
+    callable_ = {skill_.name: (others[skill_.name], skill_.can_run) for skill_, _ in compiled}
+    for policy in policies:
+        policy.bind(callable_)
     return [skill_ for skill_, _ in compiled]
+
+
+def _policy(skill: SkillSource, spaces: tuple[SpaceData, SpaceData] | None, calls: Calls) -> LearnedPolicy:
+    if spaces is None or skill.network is None:
+        raise SkillInvalid(f"skill {skill.name!r} was learned, and can only be run where the spaces of its environment are known")
+    try:
+        return LearnedPolicy(Network.unpack(skill.network), *spaces, lambda: calls.moment)
+    except SkillInvalid as error:
+        raise SkillInvalid(f"skill {skill.name!r}: {error}") from None
 
 
 def error_words(error: BaseException, limit: int = 1200) -> str:

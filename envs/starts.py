@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import msgpack
 import numpy as np
@@ -23,7 +22,7 @@ import numpy.typing as npt
 
 from rlgpt.envs.actions import ActionInvalid, ActionReader
 from rlgpt.envs.errors import StartsInvalid
-from rlgpt.envs.files import write_whole
+from rlgpt.envs.files import fetch, write_whole
 from rlgpt.envs.space import leaves
 
 if TYPE_CHECKING:
@@ -186,18 +185,7 @@ def _artifact(path: Path, data: bytes) -> Artifact:
 
 def _bytes(uri: str) -> bytes:
     """What lies there, at most MAX_BYTES."""
-    parts = urlsplit(uri)
     try:
-        if parts.scheme in ("", "file"):
-            with open(unquote(parts.path), "rb") as file:
-                data = file.read(MAX_BYTES + 1)
-        else:
-            import fsspec
-
-            with fsspec.open(uri, "rb") as remote:
-                data = bytes(remote.read(MAX_BYTES + 1))
+        return fetch(uri, MAX_BYTES)
     except (OSError, ValueError, ImportError) as error:
         raise StartsInvalid(f"start states {uri}: cannot be read: {type(error).__name__}: {error}") from None
-    if len(data) > MAX_BYTES:
-        raise StartsInvalid(f"start states {uri}: more than {MAX_BYTES} bytes")
-    return data

@@ -20,6 +20,7 @@ from rlgpt.envs.description import Description
 from rlgpt.envs.errors import StartsInvalid, WorkerDied
 from rlgpt.envs.handle import Worker, plain
 from rlgpt.envs.layout import Shape
+from rlgpt.envs.learned import packed
 from rlgpt.envs.limits import Limits
 from rlgpt.envs.space import leaves
 from rlgpt.envs.transitions import EpisodeEnd
@@ -85,7 +86,7 @@ class Trials:
         with Replayer(self._zygote.environment, success, zygote=self._zygote, until_success=False) as clean:
             others = [other for other in library if other.name != skill.name]
             # `success` is a sub-action's here, so that the episode goes on after it.
-            parts = [part.model_dump() for part in (*others, skill)]
+            parts = [packed(part) for part in (*others, skill)]
             work = work_for(parts, success, call_s=0.8 * deadline_s, until_success=False)
             worker = self._zygote.fork(_shape(self._zygote, len(others) + 1, skill.max_steps), work, deadline_s)
             episodes = []

@@ -17,29 +17,35 @@ _TAKEN = re.compile(r"[^/]+ \d+")
 
 
 def fill(data: dict[str, Any], folder: Callable[[tuple[str, ...]], Path], complain: Complain) -> None:
-    """`environment.starts: FILE` becomes the artifact; a card's words stand in where the environment has none of its own.
+    """A file of start states, of the environment or an arena, becomes the artifact; a card's words stand in where the environment has none.
 
     folder  what a file named by this setting is relative to
     """
+    arenas = data.get("arenas")
+    for name, arena in arenas.items() if isinstance(arenas, dict) else ():
+        for field in ("starts", "held_out"):
+            _starts(arena, ("arenas", str(name), field), folder, complain)
     environment = data.get("environment")
     if not isinstance(environment, dict):
         return
-    name = environment.get("starts")
-    if isinstance(name, str):
-        _starts(environment, folder(("environment", "starts")) / Path(name).expanduser(), complain)
+    _starts(environment, ("environment", "starts"), folder, complain)
     if isinstance(environment.get("id"), str):
         _card(environment, folder, complain)
 
 
-def _starts(environment: dict[str, Any], path: Path, complain: Complain) -> None:
+def _starts(settings: Any, place: tuple[str, ...], folder: Callable[[tuple[str, ...]], Path], complain: Complain) -> None:
+    """The file that this setting names becomes its artifact."""
     from rlgpt.envs.errors import StartsInvalid
     from rlgpt.envs.starts import artifact
 
+    name = settings.get(place[-1]) if isinstance(settings, dict) else None
+    if not isinstance(name, str):
+        return
     try:
-        environment["starts"] = artifact(path).model_dump(mode="json")
+        settings[place[-1]] = artifact(folder(place) / Path(name).expanduser()).model_dump(mode="json")
     except StartsInvalid as error:
-        complain(("environment", "starts"), str(error), environment["starts"])
-        environment["starts"] = None
+        complain(place, str(error), name)
+        settings[place[-1]] = None
 
 
 def _card(environment: dict[str, Any], folder: Callable[[tuple[str, ...]], Path], complain: Complain) -> None:

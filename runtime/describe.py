@@ -13,6 +13,8 @@ from gymnasium import spaces
 from rlgpt.bus.task import Task
 from rlgpt.envs.card import make_card
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
+from rlgpt.envs.expression import NAMES, Expression
+from rlgpt.envs.learned import TOLD
 from rlgpt.envs.options import ActionsUnsupported, SkillActions
 from rlgpt.envs.pool import Replayer, describe
 from rlgpt.envs.space import restore
@@ -41,12 +43,28 @@ def _try_out(task: Task, actions: spaces.Space[Any]) -> None:
         raise SkillInvalid(f"success: {task.success!r}: {error}") from None
 
 
+def _read_expressions(task: Task) -> None:
+    """Those that are evaluated only when something is learned can at least be read. Raises SkillInvalid with the setting's name."""
+    texts = {"shaping": task.shaping}
+    for name, arena in task.arenas.items():
+        texts |= {f"arenas.{name}.{field}": getattr(arena, field) for field in ("where", "success", "shaping", "can_run")}
+    for place, text in texts.items():
+        if text:
+            found = Expression(text, place)
+            known = {"success": TOLD, "can_run": ("obs", "info")}.get(place.rpartition(".")[2], NAMES) if "." in place else NAMES
+            if unknown := sorted(found.names - set(known)):
+                raise SkillInvalid(
+                    f"{place}: {text!r} uses {', '.join(unknown)}, which a call of the skill does not know: {', '.join(known)}"
+                )
+
+
 def main() -> int:
     sys.path.append(str(Path.cwd()))  # as in runtime/process.py
     task = Task.model_validate_json(sys.stdin.read())
     try:
         description = describe(task.environment)
         card = make_card(task, description)
+        _read_expressions(task)
         _try_out(task, restore(description.action_space))
     except (EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied, ActionsUnsupported) as error:
         json.dump({"error": str(error)}, sys.stdout)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rlgpt.agents import budget
+from rlgpt.agents import arenas, budget
 from rlgpt.agents.loops import RunState
 from rlgpt.bus.messages import (
     AgentLeft,
+    ArenaFinished,
+    ArenaProgressed,
+    ArenaRequested,
     BudgetSpent,
     DeadLettered,
     Message,
@@ -66,6 +69,8 @@ def narrate(message: Message, state: RunState) -> Iterator[str]:
         case SkillSettled():
             end = "accepted as a skill" if message.accepted else "left to the learner"
             yield f"{message.name}: {end} after {message.attempts} attempt{'s' * (message.attempts != 1)} ({short(message.reason, 160)})"
+        case ArenaRequested() | ArenaProgressed() | ArenaFinished():
+            yield from _arena(message, state)
         case TrainingRequested() | TrainingProgressed() | TrainingFinished():
             yield from _training(message, state)
         case PlanReviewed():
@@ -129,6 +134,30 @@ def _training(message: TrainingRequested | TrainingProgressed | TrainingFinished
             if several and plan and plan.result and plan.result.score:
                 score = plan.result.score
                 yield f"plan {message.plan}: all {len(state.seeds)} seeds: success {percent(score)} in {score.episodes} held-out episodes"
+
+
+def _arena(message: ArenaRequested | ArenaProgressed | ArenaFinished, state: RunState) -> Iterator[str]:
+    plan = state.plans.get(message.plan)
+    inner = plan.inner.get(message.name) if plan else None
+    match message:
+        case ArenaRequested(arena=arena):
+            begins = f"where {short(arena.where, 80)}" if arena.where else "in its start states" if arena.starts else "as every episode"
+            ends = f", until {short(arena.success, 80)}" if arena.success else ""
+            against = message.against.name if message.against else "doing nothing"
+            amount = f"{steps(arena.env_steps)} environment steps in episodes of {arena.steps}"
+            yield f"{message.name}: learned in its arena for {amount}, beginning {begins}{ends}; has to beat {against}"
+        case ArenaProgressed(point=point):
+            curve = inner.learnt.curve if inner and inner.learnt else []
+            budget_ = inner.learnt.request.arena.env_steps if inner and inner.learnt else 0
+            before = curve[-2].env_steps if len(curve) > 1 else 0
+            if budget_ and point.env_steps * PARTS_OF_LEARNING // budget_ > before * PARTS_OF_LEARNING // budget_:
+                yield f"  {message.name}: {steps(point.env_steps)} of {steps(budget_)} steps: {point_words(point)}"
+        case ArenaFinished():
+            if message.failure or message.contest is None:
+                yield f"{message.name}: nothing came of its arena: {short(message.failure, 300)}"
+            else:
+                spent = f"{steps(message.env_steps)} steps of learning, {steps(message.found_steps)} to find {message.states} start states"
+                yield f"{message.name}: {arenas.outcome(message.contest)}; {spent}"
 
 
 def _besides(message: Message) -> Iterator[str]:

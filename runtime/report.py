@@ -12,6 +12,8 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
+from rlgpt.agents import arenas
+from rlgpt.agents.loops import RunState
 from rlgpt.runtime.bill import role_words
 from rlgpt.runtime.parts import mode_words, seed_words, stage_lines
 from rlgpt.runtime.run import RunFolder, runs_folder
@@ -115,7 +117,8 @@ def summary_facts(summary: Summary) -> dict[str, str]:
     first_plan = "" if summary.first_plan_s is None else f"{duration(summary.first_plan_s)} after the launch"
     under_way = sum(plan.under_way for plan in state.plans.values())
     learning = f"learning ({steps(under_way)} more under way)" if under_way else "learning"
-    counted = ((spent.learning_steps, learning), (spent.trial_steps, "trials"), (spent.evaluation_steps, "evaluation"))
+    in_arenas = [(amount, "learning in arenas")] if (amount := _arena_steps(state)) else []
+    counted = ((spent.learning_steps, learning), *in_arenas, (spent.trial_steps, "trials"), (spent.evaluation_steps, "evaluation"))
     return {
         "outcome": _outcome_words(summary),
         "success": _success_words(summary),
@@ -123,6 +126,8 @@ def summary_facts(summary: Summary) -> dict[str, str]:
         "seeds": seed_words(state.plans[state.best]) if state.best is not None else "",
         "decisions": ", ".join(f"{name} {share:.0%}" for name, share in sorted(usage.items(), key=lambda item: -item[1])),
         "skills": _skill_words(summary),
+        "arenas": _arena_words(state),
+        "shaping": f"{state.task.shaping} (the scenario's, added to the reward in learning, in every mode)" if state.task.shaping else "",
         "env steps": ", ".join(f"{steps(number)} {what}" for number, what in counted),
         "wall time": f"{duration(summary.story.wall_s)}{': ' if phases else ''}{', '.join(phases)}",
         "first plan": first_plan,
@@ -181,6 +186,22 @@ def _skill_words(summary: Summary) -> str:
     return "; ".join(words) or "none"
 
 
+def _arena_steps(state: RunState) -> int:
+    """Environment steps in arenas, those under way among them."""
+    return state.spent.arena_steps + sum(plan.arena_under_way for plan in state.plans.values())
+
+
+def _arena_words(state: RunState) -> str:
+    """What was learned by itself, and whether it counts."""
+    words = []
+    for plan in state.plans.values():
+        for name, inner in plan.inner.items():
+            if inner.learnt:
+                contest = inner.learnt.result.contest if inner.learnt.result else None
+                words.append(f"{name}: {arenas.outcome(contest) if contest else inner.settled.reason if inner.settled else 'under way'}")
+    return "; ".join(words)
+
+
 def _drift_words(summary: Summary) -> str:
     drifted = sum(question.drifted for question in summary.story.state.spent.questions.values())
     return f"; {drifted} of the questions have changed since they were recorded" if drifted else ""
@@ -219,6 +240,7 @@ def _rows(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
         ("episodes", [f"{score.successes} of {score.episodes}, {score.actions}" if score else "" for score in scores]),
         ("mean return", [f"{score.mean_return:.1f}" if score else "" for score in scores]),
         ("steps: learning", [steps(state.spent.learning_steps) for state in states]),
+        ("steps: arenas", [steps(state.spent.arena_steps) for state in states]),
         ("steps: trials", [steps(state.spent.trial_steps) for state in states]),
         ("steps: evaluation", [steps(state.spent.evaluation_steps) for state in states]),
         ("plans", [str(len(state.plans)) for state in states]),

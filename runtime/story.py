@@ -12,6 +12,9 @@ from rlgpt.bus.envelope import Envelope
 from rlgpt.bus.journal import Journal
 from rlgpt.bus.messages import (
     AgentJoined,
+    ArenaFinished,
+    ArenaProgressed,
+    ArenaRequested,
     Message,
     PlanFailed,
     PlanProposed,
@@ -42,6 +45,9 @@ PHASES: dict[type[Message], str] = {
     SkillFailed: "writing",
     SkillSettled: "writing",
     TrainingRequested: "writing",
+    ArenaRequested: "writing",
+    ArenaProgressed: "learning",
+    ArenaFinished: "learning",
     SkillTried: "trials",
     TrainingProgressed: "learning",
     TrainingFinished: "learning",
@@ -87,7 +93,7 @@ class Story:
         if phase is None or self._last is None:
             return
         seconds = max((at - self._last).total_seconds(), 0.0)
-        if isinstance(message, TrainingFinished):
+        if isinstance(message, TrainingFinished | ArenaFinished):
             evaluated = min(message.evaluate_s, seconds)
             self.phases["evaluation"] += evaluated
             seconds -= evaluated

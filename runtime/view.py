@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from rlgpt.agents.progress import Attempt, Inner, PlanState
+from rlgpt.agents import arenas
+from rlgpt.agents.progress import Attempt, Inner, Learnt, PlanState
 from rlgpt.bus.messages import Message
 from rlgpt.runtime.bill import budget_words, role_words
 from rlgpt.runtime.narrate import narrate, point_words, trial_words
@@ -131,12 +132,29 @@ def _plan_line(plan: PlanState) -> Text:
 def _sub_action(branch: Tree, inner: Inner) -> None:
     settled = inner.settled
     mark, style = ("✓", "green") if settled and settled.accepted else ("→ rl", "yellow") if settled else ("…", "dim")
-    if inner.spec.mode == "rl":
+    if inner.spec.mode == "rl" and not (settled and settled.accepted) and not inner.learnt:
         mark, style = "·", "dim"
     line = Text.assemble(f"[{inner.spec.mode}] ", (inner.spec.name, "cyan"), f"  {short(inner.spec.purpose, 90)}  ", (mark, style))
     leaf = branch.add(line)
     for attempt in inner.attempts:
         leaf.add(_attempt(attempt))
+    if inner.learnt:
+        leaf.add(_arena(inner.learnt))
+
+
+def _arena(learnt: Learnt) -> Text:
+    """The learning of a sub-action by itself."""
+    point = learnt.curve[-1] if learnt.curve else None
+    done = f"  {steps(point.env_steps if point else 0)} of {steps(learnt.request.arena.env_steps)} steps"
+    line = Text.assemble("arena: ", (sparkline(learnt.curve), "magenta"), done)
+    result = learnt.result
+    if result and result.contest:
+        line.append(f"  {short(arenas.outcome(result.contest), 200)}", style="green" if result.contest.won else "yellow")
+    elif result or learnt.failure:
+        line.append(f"  {short(result.failure if result else learnt.failure, 140)}", style="red")
+    elif point:
+        line.append(f"  {point_words(point)}", style="dim")
+    return line
 
 
 def _attempt(attempt: Attempt) -> Text:
@@ -193,6 +211,8 @@ def _bill(story: Story, seconds: float) -> Text:
     asked = f"{len(spent.questions)} questions ({len(spent.live)} live), {spent.tokens:,} tokens, {money(spent.usd, spent.unpriced)}"
     under_way = sum(plan.under_way for plan in story.state.plans.values())
     used = f"{steps(spent.trial_steps)} trial + {steps(spent.learning_steps + under_way)} learning steps"
+    if in_arenas := spent.arena_steps + sum(plan.arena_under_way for plan in story.state.plans.values()):
+        used += f" + {steps(in_arenas)} in arenas"
     lines = [f"{duration(seconds)} · {used} · {asked}"]
     if limits := budget_words(story):
         lines.append(f"budgets: {limits}")

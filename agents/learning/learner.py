@@ -53,15 +53,7 @@ def learn(
     What no further attempt could change (see HOPELESS) is in `failure`; anything else is raised.
     """
 
-    touched = 0.0
-
-    def alive() -> bool:
-        nonlocal touched
-        if time.monotonic() - touched > TOUCH_S:
-            on_touch()
-            touched = time.monotonic()
-        return not stop()
-
+    alive = signs_of_life(on_touch, stop)
     try:
         check_practice(request)
         if request.controller:
@@ -74,6 +66,20 @@ def learn(
         return TrainingFinished(plan=request.plan, seed=request.seed, env_steps=spent, score=None, policy=None, failure=failure)
 
 
+def signs_of_life(on_touch: Callable[[], None], stop: Callable[[], bool]) -> Alive:
+    """What learning asks again and again: it touches, now and then, and says whether to go on."""
+    touched = 0.0
+
+    def alive() -> bool:
+        nonlocal touched
+        if time.monotonic() - touched > TOUCH_S:
+            on_touch()
+            touched = time.monotonic()
+        return not stop()
+
+    return alive
+
+
 def _learn(
     request: TrainingRequested,
     folder: Path,
@@ -83,6 +89,23 @@ def _learn(
     logs: Path,
     on_resume: Callable[[int], None],
 ) -> TrainingFinished:
+    finished, player, names, uses = trained(request, folder, on_point, alive, logs=logs, on_resume=on_resume)
+    return finished if finished.failure else _evaluate(request, finished, player, names, folder, alive, uses)
+
+
+def trained(
+    request: TrainingRequested,
+    folder: Path,
+    on_point: Callable[[Point], None],
+    alive: Alive,
+    *,
+    logs: Path,
+    on_resume: Callable[[int], None],
+) -> tuple[TrainingFinished, Player, Sequence[str], Uses]:
+    """What was learned, without a score; the policy as a player, the names of what it chooses, and an empty count of its uses.
+
+    `failure` says where it was stopped.
+    """
     from rlgpt.agents.learning.policy import save_policy
     from rlgpt.agents.learning.training import Training
 
@@ -112,9 +135,8 @@ def _learn(
         learned=training.uses.told(training.env.blocked.tolist()),
         failure=stopped,
     )
-    names = training.actions.names
-    uses = Uses(names, training.actions.primitives, training.env.blocked)
-    return finished if stopped else _evaluate(request, finished, training.player(), names, folder, alive, uses)
+    uses = Uses(training.actions.names, training.actions.primitives, training.env.blocked)
+    return finished, training.player(), training.actions.names, uses
 
 
 def _play_controller(request: TrainingRequested, folder: Path, alive: Alive) -> TrainingFinished:

@@ -37,9 +37,9 @@ def make(
     runs: Runs = None,
 ) -> None:
     """Play a scenario's environment and save the states in which an expression holds."""
+    from rlgpt.agents.learning import start_states as making
     from rlgpt.bus.parts import Skill
     from rlgpt.envs import starts as files
-    from rlgpt.runtime import starts_making as making
     from rlgpt.runtime.cli.evaluate import from_file, from_run
     from rlgpt.runtime.scenario import load
 

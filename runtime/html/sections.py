@@ -8,10 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlgpt.agents import arenas
 from rlgpt.agents.budget import account
 from rlgpt.agents.llm.transcript import Line
 from rlgpt.agents.loops import RunState
-from rlgpt.agents.progress import Attempt, Inner, PlanState
+from rlgpt.agents.progress import Attempt, Inner, Learnt, PlanState
 from rlgpt.bus.messages import ModelAsked
 from rlgpt.bus.parts import Score, TrialEpisode
 from rlgpt.runtime.html import chart, code
@@ -88,7 +89,7 @@ def plan(plan: PlanState, best: bool, prefix: str, target: float, told: Told) ->
 
 def _sub_action(plan: int, inner: Inner, prefix: str, told: Told) -> Markup:
     spec, settled = inner.spec, inner.settled
-    if spec.mode == "rl":
+    if spec.mode == "rl" and settled is None:
         state = el("span", "left to the learner", class_="tag")
     elif settled is None:
         state = el("span", "not settled", class_="tag")
@@ -107,7 +108,41 @@ def _sub_action(plan: int, inner: Inner, prefix: str, told: Told) -> Markup:
     for attempt in inner.attempts:
         head.append(_attempt(attempt, before, told.explanation(prefix, plan, spec.name, attempt.number)))
         before = attempt.draft.skill.source if attempt.draft else before
+    if inner.learnt:
+        head.append(_arena(inner.learnt))
     return el("article", head)
+
+
+def _arena(learnt: Learnt) -> Markup:
+    """What was learned by itself: under which terms, the curve, and the comparison."""
+    arena, result = learnt.request.arena, learnt.result
+    contest = result.contest if result else None
+    words = arenas.outcome(contest) if contest else (result.failure if result else learnt.failure) or "under way"
+    summary = el("summary", "Learned in its arena: ", el("span", words, class_="good" if contest and contest.won else "bad"))
+    begins = arena.where or ("a file of start states" if arena.starts else "every episode's own beginning")
+    terms = {
+        "begins": begins,
+        "done": arena.success,
+        "shaping": arena.shaping,
+        "may be called": arena.can_run,
+        "primitive actions": ", ".join(arena.primitives) or "all",
+        "skills": ", ".join(arena.skills),
+        "steps of an episode": str(arena.steps),
+    }
+    parts = [summary, el("ul", [el("li", f"{title}: ", el("code", text)) for title, text in terms.items() if text])]
+    if result:
+        spent = f"{steps(result.env_steps)} environment steps of learning, {steps(result.found_steps)} to find {result.states} start states"
+        parts.append(el("p", f"{spent}; they count apart from those of the task.", class_="note"))
+    if learnt.request.reason:
+        parts.append(el("p", learnt.request.reason, class_="note"))
+    if any(point.episodes for point in learnt.curve):
+        caption = f"Success of the arena's episodes in learning, seed {learnt.request.seed}."
+        curve = chart.curve({learnt.request.seed: learnt.curve}, arena.env_steps, 1.0)
+        if arena.success:
+            parts.append(el("figure", curve, el("figcaption", caption)))
+    if result and result.skill:
+        parts.append(code.python(result.skill.source))
+    return el("details", parts, class_="attempt", open=not (contest and contest.won))
 
 
 def _attempt(attempt: Attempt, before: str, explanation: str) -> Markup:

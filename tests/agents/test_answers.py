@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from pydantic import BaseModel
 from rlgpt.agents import source_check
 from rlgpt.agents.answers import (
     AnswerRejected,
+    ArenaAnswer,
     DivisionAnswer,
     DraftAnswer,
     PlanAnswer,
@@ -19,6 +21,7 @@ from rlgpt.agents.answers import (
     SkillAnswer,
     SoloAnswer,
     TrialReviewAnswer,
+    check_arena,
     check_division,
     check_plan,
     check_plan_review,
@@ -27,7 +30,7 @@ from rlgpt.agents.answers import (
     check_trial_review,
     with_settings,
 )
-from rlgpt.agents.fast import choices
+from rlgpt.agents.fast import both_shapings, choices
 from rlgpt.agents.llm.reading import Malformed, read
 from rlgpt.agents.source_check import check_source
 from rlgpt.bus.parts import Skill
@@ -36,7 +39,7 @@ from rlgpt.envs import expression
 
 ANSWERS: list[type[BaseModel]] = [
     *(PlanAnswer, SkillAnswer, SetUpAnswer, TrialReviewAnswer, PlanReviewAnswer),
-    *(DivisionAnswer, SoloAnswer, DraftAnswer),
+    *(DivisionAnswer, SoloAnswer, DraftAnswer, ArenaAnswer),
 ]
 GOOD_SOURCE = "import math\n\n\ndef climb(obs, info):\n    while obs[0] < 1:\n        obs, info = yield 1\n"
 
@@ -280,6 +283,41 @@ def test_a_set_up_of_what_exists_passes_and_its_settings_are_taken():
 def test_an_impossible_set_up_is_rejected(fields, words):
     with pytest.raises(AnswerRejected, match=words):
         check_set_up(set_up(**fields), skills=["climb"], primitives=["up", "down"])
+
+
+ARENA = {
+    "learn": True, "where": "obs[1] > 0", "success": "obs[0] > 1", "shaping": "", "judged": "success", "steps": 9,
+    "can_run": "info['near']",
+    "primitives": ["left"], "skills": [], "against": "swing", "reason": "r",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"success": ""}, "`judged` is `success`"),
+        ({"success": "reward > 0"}, "`success` uses reward"),
+        ({"can_run": "steps > 3"}, "`can_run` uses steps"),
+        ({"where": "obs >"}, "`where` 'obs >' is not one Python expression"),
+        ({"steps": 0}, "from 1 to 50"),
+        ({"steps": 51}, "from 1 to 50"),
+        ({"against": "swim"}, "no accepted skill"),
+        ({"skills": ["swim"]}, "no skill `swim`"),
+        ({"primitives": ["up"]}, "no primitive action `up`"),
+    ],
+)
+def test_an_impossible_arena_is_rejected_with_words_to_act_on(fields, words):
+    check_arena(ArenaAnswer.model_validate(ARENA), ["swing"], ["left"], 50)
+    with pytest.raises(AnswerRejected, match=re.escape(words)):
+        check_arena(ArenaAnswer.model_validate({**ARENA, **fields}), ["swing"], ["left"], 50)
+    check_arena(ArenaAnswer.model_validate({**ARENA, **fields, "learn": False}), ["swing"], ["left"], 50)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "model", "whole"), [("", "", ""), ("a", "", "a"), ("", " b ", "b"), ("a if x else 1", "b", "(a if x else 1) + (b)")]
+)
+def test_shaping_of_scenario_and_model_are_one_expression(scenario, model, whole):
+    assert both_shapings(scenario, model) == whole
 
 
 def test_primitives_cannot_be_chosen_where_they_have_no_names():

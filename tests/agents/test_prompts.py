@@ -325,6 +325,44 @@ def test_the_set_up_names_what_can_be_chosen():
         assert words in text
 
 
+def arenas_run() -> Run:
+    run = Run(arenas={"fight": {"purpose": "Fight the wind.", "success": "obs[0] > 1"}}, loops={"arenas": True, "skill_steps": 77})
+    run.plans()
+    return run
+
+
+def test_arenas_are_spoken_of_only_where_there_are_some():
+    plain, more = (render("plan", **fields.plan_fields(run.state, 1)) for run in (Run(), arenas_run()))
+    assert "arena" not in plain
+    assert "`fight`: Fight the wind." in more
+    assert "set one up for any other" in more
+    for name, text in questions().items():
+        assert "arena" not in text, name
+
+
+def test_the_question_for_an_arena_says_what_it_is_for_and_what_there_is():
+    run = arenas_run()
+    plan = run.state.plans[1]
+    text = render("arena", **fields.arena_fields(run.state, plan, plan.inner["balance"]))
+    for words in ("`balance`: Keep the balance.", "Reach the roof.", CARD, "at most 77", "100,000 environment steps", "`up`, `down`"):
+        assert words in text
+
+
+def test_an_earlier_plan_tells_what_came_of_an_arena():
+    run = arenas_run()
+    run.tell(SkillSettled(plan=1, name="balance", accepted=False, attempts=1, reason="it does not beat doing nothing"))
+    run.tell(PlanReviewed(plan=1, why="the wind"))
+    assert "Left to the learner: it does not beat doing nothing" in render("plan", **fields.plan_fields(run.state, 2))
+
+
+def test_the_set_up_says_what_the_scenario_adds_to_the_reward():
+    run = Run(shaping="0.5 * obs[0]")
+    run.plans()
+    text = render("set_up", **fields.set_up_fields(run.state, run.state.plans[1]))
+    assert "Shaping: the scenario adds `0.5 * obs[0]` already. Yours is added to it: a Python expression" in text
+    assert "Shaping: a Python expression that is added" in questions()["set_up"]
+
+
 def test_the_plan_review_shows_curve_usage_and_samples():
     text = questions()["plan_review"]
     for words in ("success rate 60%", "climb 70%", "29,000 steps", "Seed 9: FAILED", "Shaping: `obs[0]`"):

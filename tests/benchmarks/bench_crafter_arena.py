@@ -24,13 +24,13 @@ import torch
 
 from rlgpt.agents.learning.learner import learn
 from rlgpt.agents.learning.policy import read_policy
+from rlgpt.agents.learning.start_states import collect, skill_play
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Artifact, Skill
 from rlgpt.bus.task import Environment, Evaluation, Learner
 from rlgpt.envs import starts
 from rlgpt.envs.crafter import rules
 from rlgpt.envs.crafter.environment import CrafterSymbolic
-from rlgpt.runtime.starts_making import collect, skill_play
 
 LENGTH = 40
 EVERY = tuple(rules.ACTIONS)

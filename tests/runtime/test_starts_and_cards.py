@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from rlgpt.agents.learning import start_states
 from rlgpt.envs import starts
 from rlgpt.envs.pool import WorkerPool
 from rlgpt.envs.starts import StartState
-from rlgpt.runtime import scenario, starts_making
+from rlgpt.runtime import scenario
 
 SCENARIO = """
 name: mine
@@ -181,10 +182,38 @@ def test_what_is_wrong_with_the_making_is_told(tmp_path, options, says):
 
 def test_states_made_from_start_states_go_on_from_those(tmp_path):
     environment = scenario.load("mountain_car").task.environment
-    first = starts_making.collect(environment, "steps == 3", starts_making.random_play(0), range(4))
+    first = start_states.collect(environment, "steps == 3", start_states.random_play(0), range(4))
     begun = environment.model_copy(update={"starts": starts.write(tmp_path / "first.starts", first.states)})
-    second = starts_making.collect(begun, "steps == 2", starts_making.random_play(1), [9, 6])
+    second = start_states.collect(begun, "steps == 2", start_states.random_play(1), [9, 6])
     assert [len(state.actions) // 8 for state in second.states] == [5, 5]
     assert [state.seed for state in second.states] == [9 % 4, 6 % 4]
     assert second.states[0].actions.startswith(first.states[1].actions)
     assert second.steps == 4
+
+
+ARENA = "\narenas:\n  climb: {{starts: {0}, held_out: {1}, success: 'obs[0] > 0.4', where: ''}}"
+
+
+def test_start_states_of_an_arena_are_named_alike(write, tmp_path):
+    path = write(ARENA.format("a.starts", "b.starts"))
+    learned_in, held_out = (starts.write(path.parent / f"{name}.starts", [StartState(ord(name))]) for name in "ab")
+    loaded = scenario.load(str(path))
+    arena = loaded.task.arenas["climb"]
+    assert (arena.starts, arena.held_out) == (learned_in, held_out)
+    path.write_text(loaded.resolved())
+    assert scenario.load(str(path)).task == loaded.task
+    path = write(ARENA.format("a.starts", "nowhere.starts"))
+    assert "arenas.climb.held_out: start states" in complaints(path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("shaping=obs[0] + nothing", "shaping expression 'obs[0] + nothing' uses 'nothing'"),
+        ("arenas.climb={success: reward > 0}", "arenas.climb.success: 'reward > 0' uses reward"),
+        ("arenas.climb={success: 'obs[0] > 0', can_run: steps > 3}", "arenas.climb.can_run: 'steps > 3' uses steps"),
+    ],
+)
+def test_expressions_that_only_learning_would_evaluate_are_read_before_a_run(tmp_path, setting, words):
+    status, _, error = rlgpt(tmp_path, "check", "mountain_car", "--set", setting)
+    assert (status, words in error) == (2, True), error

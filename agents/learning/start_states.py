@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from rlgpt.agents.learning.endings import Stopped
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
@@ -48,6 +49,27 @@ def random_play(seed: int) -> Plays:
     return Plays((), make)
 
 
+def cycle_play(skills: Sequence[Skill]) -> Plays:
+    """These skills, called one after the other in their order, and over again; one that cannot run now is passed over."""
+
+    def make(pool: WorkerPool) -> Player:
+        turn = np.zeros(pool.environments, np.int64)
+        pool.action_space.seed(0)
+
+        def play(_obs: Any, runnable: Any, fresh: Any) -> tuple[Sequence[Choice], Any]:
+            turn[np.asarray(fresh)] = 0
+            order = (turn[:, None] + np.arange(len(skills))) % len(skills)
+            may = np.take_along_axis(np.asarray(runnable), order, axis=1)
+            chosen = order[np.arange(len(turn)), may.argmax(axis=1)]
+            turn[:] = chosen + 1
+            some: list[bool] = np.asarray(may.any(axis=1)).tolist()
+            return [Call(int(chosen[i])) if some[i] else Primitive(_plain(pool.action_space.sample())) for i in range(len(turn))], None
+
+        return play
+
+    return Plays(tuple(skills), make)
+
+
 def skill_play(skill: Skill, library: Sequence[Skill] = ()) -> Plays:
     """One skill, called again and again; it may call those of `library`."""
     return Plays((skill,), lambda pool: lambda *_: ([Call(0)] * pool.environments, None), library)
@@ -67,10 +89,19 @@ def policy_play(request: TrainingRequested, weights: Any) -> Plays:
     return Plays(tuple(request.skills), make, request.library)
 
 
-def collect(environment: Environment, where: str, plays: Plays, seeds: Sequence[int], *, snapshots: bool = False) -> Found:
+def collect(
+    environment: Environment,
+    where: str,
+    plays: Plays,
+    seeds: Sequence[int],
+    *,
+    snapshots: bool = False,
+    alive: Callable[[], bool] = lambda: True,
+) -> Found:
     """Play one episode of every seed up to the first step after which `where` holds, and keep that state, unless it is the episode's end.
 
     snapshots  keep the environment's own snapshots instead of seed and actions
+    alive      called before each decision; False raises Stopped
     Raises as `WorkerPool`, and StartsInvalid where snapshots cannot be had.
     """
     # A state in which the episode is over cannot be begun in.
@@ -80,19 +111,21 @@ def collect(environment: Environment, where: str, plays: Plays, seeds: Sequence[
     with WorkerPool(
         until, success=test, environments=min(WIDTH, len(seeds)), skills=plays.skills, library=plays.library, record=True
     ) as pool:
-        for end in _episodes(pool, plays.player(pool), list(seeds)):
+        for end in _episodes(pool, plays.player(pool), list(seeds), alive):
             ends[end.seed] = end
     held = [ends[seed] for seed in seeds if ends[seed].success and ends[seed].actions is not None]
     steps = sum(end.steps for end in ends.values())
     return Found(_states(environment, where, held, snapshots), len(ends), steps)
 
 
-def _episodes(pool: WorkerPool, player: Player, seeds: list[int]) -> Iterator[EpisodeEnd]:
+def _episodes(pool: WorkerPool, player: Player, seeds: list[int], alive: Callable[[], bool]) -> Iterator[EpisodeEnd]:
     """The first episode of every seed."""
     width, due = pool.environments, set(seeds)
     waiting = seeds[width:]
     now, fresh = pool.reset(seeds[:width]), np.ones(width, bool)
     while due:
+        if not alive():
+            raise Stopped
         choices, _ = player(now.obs, now.runnable, fresh)
         offered = [waiting[i % len(waiting)] if waiting else seeds[0] for i in range(width)]
         now = pool.step(choices, offered)

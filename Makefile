@@ -28,8 +28,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: venv
 	$(RLGPT) launch mountain_car
 
+# One process a core; a file's tests stay together, since they share what is slow to make.
 test: lint types
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
 
 lint: venv
 	$(BIN)/ruff check .

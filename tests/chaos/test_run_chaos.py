@@ -127,14 +127,16 @@ def pids(run: RunFolder, role: str) -> list[int]:
 def kill_at_random(launcher: subprocess.Popen[str], run: RunFolder, chance: random.Random) -> Counter[str]:
     """A random process every few seconds until the run ends; all roles have had their turn before one is hit again.
 
-    Learning is the one stretch with something to lose: as soon as there is some, the trainer is next.
+    Learning is the one stretch with something to lose: as soon as there is some, the trainer is next. The last kill is kept for
+    that: on a busy machine the others may all be spent before learning begins.
     """
     kills: Counter[str] = Counter()
     turn: list[str] = []
     pause, learned = threading.Event(), False
     while launcher.poll() is None and kills.total() < MOST_KILLS:
         due, role = time.monotonic() + chance.uniform(0.3, 3.0), ""
-        while time.monotonic() < due and not role:
+        kept = not learned and kills.total() == MOST_KILLS - 1
+        while (time.monotonic() < due or kept) and not role and launcher.poll() is None:
             pause.wait(0.05)
             if not learned and learning(run):
                 learned, role = True, "trainer"

@@ -61,6 +61,13 @@ def processes_of(run: Path) -> dict[int, str]:
     return found
 
 
+def pid_of(run: RunFolder, name: str) -> int:
+    """Of the process of this name."""
+    found = [pid for pid, command in processes_of(run.path).items() if f"--name {name} " in command]
+    assert len(found) == 1, f"{name}: {found}"
+    return found[0]
+
+
 class Rlgpt:
     """The command line in a folder of its own; everything it started is ended with the test."""
 

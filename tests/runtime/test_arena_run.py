@@ -1,11 +1,14 @@
 """A whole run with real processes, its answers hand-written: the middle part is learned in an arena, and code after it calls it."""
 
+import os
+import signal
+
 from hand_written import GO_LEFT, plan, set_up, skill, sub_action, write_scenario
-from running import Rlgpt, published, story
+from running import PATIENCE_S, Rlgpt, pid_of, published, story, until
 
 from rlgpt.bus.messages import ArenaFinished, ArenaRequested, SkillDrafted, SkillSettled, TrainingRequested
-from rlgpt.runtime.run import RunFolder
 
+CHECKPOINT = 128
 BOTH = "def both(obs, info):\n    obs, info = yield from go_left(obs, info)\n    yield from go_out(obs, info)\n"
 ARENA = {
     "learn": True,
@@ -36,16 +39,21 @@ def test_a_part_learned_in_an_arena_serves_code_and_the_learner_of_the_whole_tas
     }
     loops = {"arenas": True, "arena_steps": 512, "skill_steps": 20}
     scenario = write_scenario(rlgpt.folder, answers, loops=loops, shaping="0.01 * obs[1]")
-    status, said = rlgpt("launch", str(scenario))
-    assert status in (0, 1), said
-    run = RunFolder.find(rlgpt.folder / "runs", "latest")
+    launcher, run = rlgpt.launch(f"trainer.checkpoint_every={CHECKPOINT}", scenario=str(scenario))
+    until("a checkpoint of the arena", lambda: [*run.checkpoints.glob("plan-1/arena-go_out/checkpoint-*.pt")])
+    os.kill(pid_of(run, "trainer-1"), signal.SIGKILL)
+    said, _ = launcher.communicate(timeout=PATIENCE_S)
+    assert launcher.returncode in (0, 1), said
     (asked,) = [envelope.message() for envelope in published(run, ArenaRequested.TOPIC)]
     assert (asked.name, asked.arena.env_steps, [one.name for one in asked.skills]) == ("go_out", 512, ["go_left"])
     (found,) = [envelope.message() for envelope in published(run, ArenaFinished.TOPIC)]
     assert not found.failure, found.failure
+    state = story(run).state
     assert found.contest.verified is True
     assert found.contest.won, found.contest
     assert found.states > 0
+    memory = said.partition("memory")[2].partition("\n")[0]
+    assert "restarts)" in memory.partition("trainer-1")[2].partition(",")[0]
     settled = {one.name: one for one in (envelope.message() for envelope in published(run, SkillSettled.TOPIC))}
     assert settled["go_out"].skill == found.skill
     drafts = {one.skill.name: one for one in (envelope.message() for envelope in published(run, SkillDrafted.TOPIC))}
@@ -54,7 +62,6 @@ def test_a_part_learned_in_an_arena_serves_code_and_the_learner_of_the_whole_tas
     (training,) = [envelope.message() for envelope in published(run, TrainingRequested.TOPIC)]
     assert {one.name for one in training.skills} == {"go_left", "go_out", "both"}
     assert training.shaping == "0.01 * obs[1]"
-    state = story(run).state
     assert state.spent.arena_steps == found.env_steps + found.found_steps
     assert state.score.verified is True
     for words in (

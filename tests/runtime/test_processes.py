@@ -4,15 +4,9 @@ import os
 import signal
 from pathlib import Path
 
-from running import ENDLESS, QUICK, Rlgpt, learning, processes_of, ready, sets, story, until
+from running import ENDLESS, QUICK, Rlgpt, learning, pid_of, processes_of, ready, sets, story, until
 
 from rlgpt.runtime.run import RunFolder
-
-
-def pid_of(run: RunFolder, name: str) -> int:
-    found = [pid for pid, command in processes_of(run.path).items() if f"--name {name} " in command]
-    assert len(found) == 1, f"{name}: {found}"
-    return found[0]
 
 
 def test_kill_9_of_the_launcher_leaves_no_process_and_a_run_that_resumes_and_that_ctrl_c_ends(rlgpt: Rlgpt):

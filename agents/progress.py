@@ -44,6 +44,17 @@ class Attempt:
     failure: str = ""
     repeated: bool = False
 
+    @property
+    def disagreement(self) -> str:
+        """Where the critic and the success test say different things of the trial, in words; empty where they agree, or one is missing."""
+        if self.trial is None or self.review is None:
+            return ""
+        if self.review.verdict == "accept" and not self.trial.success:
+            return "the critic accepts what failed its success test"
+        if self.review.verdict != "accept" and self.trial.success:
+            return f"it passed its success test, and the critic says {self.review.verdict}"
+        return ""
+
 
 @dataclass
 class Learnt:

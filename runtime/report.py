@@ -128,6 +128,7 @@ def summary_facts(summary: Summary) -> dict[str, str]:
         "skills": _skill_words(summary),
         "arenas": _arena_words(state),
         "shaping": f"{state.task.shaping} (the scenario's, added to the reward in learning, in every mode)" if state.task.shaping else "",
+        "disagreed": _disagreements(summary),
         "env steps": ", ".join(f"{steps(number)} {what}" for number, what in counted),
         "wall time": f"{duration(summary.story.wall_s)}{': ' if phases else ''}{', '.join(phases)}",
         "first plan": first_plan,
@@ -174,6 +175,18 @@ def _success_words(summary: Summary) -> str:
     how = f"{score.successes} of {score.episodes} held-out episodes{whole}, {score.actions}"
     plan = "" if state.sub_tasks else f", plan {state.best}"
     return f"{score.rate:.1%} ({interval}; {how}; {checked[score.verified]}){plan}, mean return {score.mean_return:.1f}"
+
+
+def _disagreements(summary: Summary) -> str:
+    """Where the critic and a success test said different things; the test has the last word."""
+    words = [
+        f"{name}, attempt {attempt.number}: {attempt.disagreement}"
+        for plan in summary.story.state.plans.values()
+        for name, inner in plan.inner.items()
+        for attempt in inner.attempts
+        if attempt.disagreement
+    ]
+    return "; ".join(words[:5]) + (f"; and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def _skill_words(summary: Summary) -> str:

@@ -168,7 +168,10 @@ def _attempt(attempt: Attempt, before: str, explanation: str) -> Markup:
         parts.append(_episodes(trial.episodes))
     if attempt.review:
         change = el("p", el("b", "Change: "), attempt.review.change) if attempt.review.change else None
-        parts.append(_quote(f"The critic: {attempt.review.verdict}", el("p", attempt.review.why), change))
+        aside = (
+            el("p", el("b", "They disagree: "), f"{attempt.disagreement}; the test has the last word.") if attempt.disagreement else None
+        )
+        parts.append(_quote(f"The critic: {attempt.review.verdict}", el("p", attempt.review.why), change, aside))
     return el("details", parts, class_="attempt", open=not good)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from told_run import LOG, SCORE, told
+from told_run import LOG, SCORE, review, told
 
 from rlgpt.runtime import report
 from rlgpt.runtime.run import RunFolder
@@ -109,6 +109,14 @@ def test_summary_and_comparison_state_interval_steps_time_origin_and_what_to_typ
     Console(file=out, width=120).print(report.compare([summary, summary]))
     assert out.getvalue().count("90% [60%, 98%]") == 2
     assert "trials" in out.getvalue()
+
+
+def test_summary_says_where_the_critic_and_the_success_test_disagree(tmp_path: Path):
+    log = [(at, source, review(1, "accept") if message == review(1, "revise") else message) for at, source, message in LOG]
+    summary = report.Summary(RunFolder.create(tmp_path, "car"), told(log=log)[0], running=False)
+    assert "  disagreed  swing, attempt 1: the critic accepts what failed its success test" in report.summary_lines(summary)
+    agreed = report.Summary(RunFolder.create(tmp_path, "car"), told()[0], running=False)
+    assert not any("disagreed" in line for line in report.summary_lines(agreed))
 
 
 def test_score_that_the_replay_did_not_confirm_is_said_to_be_unconfirmed(tmp_path: Path):

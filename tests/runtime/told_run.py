@@ -84,10 +84,10 @@ LOG: list[tuple[float, str, Message]] = [
 ]  # fmt: skip
 
 
-def told(upto: int = len(LOG)) -> tuple[Story, list[str]]:
+def told(upto: int = len(LOG), log: list[tuple[float, str, Message]] | None = None) -> tuple[Story, list[str]]:
     """The story after so many events, and the lines told on the way."""
     story, lines = Story(), []
-    for seq, (second, source, message) in enumerate(LOG[:upto], start=1):
+    for seq, (second, source, message) in enumerate((log or LOG)[:upto], start=1):
         sealed = seal(message, id=str(seq), source=source)
         time = (T0 + timedelta(seconds=second)).isoformat()
         taken = story.take(seq, type(sealed)(**{name: getattr(sealed, name) for name in sealed.__slots__} | {"time": time}))

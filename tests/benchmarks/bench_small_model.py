@@ -70,7 +70,14 @@ def installed() -> Path:
 
 def launch(url: str, minutes: float, tokens: int, more: list[str]) -> int:
     settings = [
-        *("llm.model=small", f"llm.base_url={url}", "llm.output_tokens=400", "llm.timeout_s=400", "llm.repairs=2", "llm.temperature=0.8"),
+        *(
+            "llm.model=small",
+            f"llm.base_url={url}",
+            "llm.output_tokens=400",
+            f"llm.timeout_s={30 * minutes:g}",
+            "llm.repairs=2",
+            "llm.temperature=0.8",
+        ),
         *(f"budgets.minutes={minutes}", f"budgets.tokens={tokens}", *more),
     ]
     overrides = [word for setting in settings for word in ("--set", setting)]

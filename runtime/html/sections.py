@@ -13,7 +13,7 @@ from rlgpt.agents.budget import account
 from rlgpt.agents.llm.transcript import Line
 from rlgpt.agents.loops import RunState
 from rlgpt.agents.progress import Attempt, Inner, Learnt, PlanState
-from rlgpt.bus.messages import ModelAsked
+from rlgpt.bus.messages import ModelAsked, TrainingFinished
 from rlgpt.bus.parts import Score, TrialEpisode
 from rlgpt.runtime.html import chart, code
 from rlgpt.runtime.html.element import Markup, el, join
@@ -230,9 +230,24 @@ def _learning(plan: PlanState, target: float) -> list[Markup]:
             parts.append(el("p", seeds))
         if result.score.usage:
             parts += [el("h4", "What was chosen, of all decisions"), chart.bars(result.score.usage)]
+    if any(use.skill for use in (*result.learned, *result.played)):
+        parts.append(_uses(result))
     if result.samples:
         parts.append(_episodes(result.samples))
     return parts
+
+
+def _uses(result: TrainingFinished) -> Markup:
+    """How often each skill could be chosen, was, and failed, and what a call took and was paid."""
+    head = el("tr", [el("th", title) for title in ("skill", "in", "could be chosen", "chosen", "failed", "steps a call", "reward a call")])
+    rows = []
+    for where, uses in (("learning", result.learned), ("evaluation", result.played)):
+        for use in (use for use in uses if use.skill):
+            each = (f"{use.steps / use.calls:.3g}", f"{use.reward / use.calls:.3g}") if use.calls else ("-", "-")
+            failed = f"{use.failed}{', set aside' * use.aside}"
+            cells = (use.name, where, f"{use.offered:,}", f"{use.calls:,}", failed, *each)
+            rows.append(el("tr", [el("td", cell, title=use.fault) if use.fault else el("td", cell) for cell in cells]))
+    return el("div", el("table", el("thead", head), el("tbody", rows)), class_="wide")
 
 
 def _checked(score: Score) -> str:

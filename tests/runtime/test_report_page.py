@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from told_run import LOG, told
 
-from rlgpt.bus.messages import SkillReviewed, TaskSubmitted
-from rlgpt.bus.parts import Point
-from rlgpt.runtime.html import chart, code
+from rlgpt.bus.messages import SkillReviewed, TaskSubmitted, TrainingFinished
+from rlgpt.bus.parts import Point, Use
+from rlgpt.runtime.html import chart, code, sections
 from rlgpt.runtime.html.element import Markup, el
 from rlgpt.runtime.html.page import page
 from rlgpt.runtime.report import Summary
@@ -72,6 +72,16 @@ def test_page_has_outcome_plan_code_difference_reviews_curve_usage_and_the_way_t
         assert part in words
     assert '<span class="k">def</span>' in text
     assert "<polyline" in text
+
+
+def test_report_says_how_each_skill_was_used():
+    used = Use(name="swing", skill=True, offered=40, calls=20, failed=2, steps=90, reward=-5, fault="IndexError", aside=True)
+    finished = TrainingFinished(plan=1, env_steps=90, score=None, policy=None, learned=(used, Use(name="push", offered=60, calls=40)))
+    text = str(sections._uses(finished))
+    for cell in ("swing", "learning", "40", "20", "2, set aside", "4.5", "-0.25"):
+        assert f">{cell}</td>" in text
+    assert "push" not in text
+    assert 'title="IndexError"' in text
 
 
 def test_what_models_wrote_is_text_and_never_markup(summary: Summary, monkeypatch: pytest.MonkeyPatch):

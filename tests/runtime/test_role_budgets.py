@@ -27,11 +27,18 @@ def test_a_fast_agent_out_of_tokens_ends_the_run_before_it_asks(rlgpt: Rlgpt):
     assert story(run).state.finished.outcome == "budget_spent"
 
 
-def test_a_critic_out_of_money_is_not_asked_any_more_and_the_success_test_decides(rlgpt: Rlgpt):
+def test_each_role_asks_its_own_model_and_a_critic_out_of_money_leaves_it_to_the_success_test(rlgpt: Rlgpt):
     with endpoint() as model:
-        launcher, run = rlgpt.launch(*live(model.url), "budgets.roles={critic: {usd: 0.05}}")
+        of_its_own = "llm.roles={fast: {model: quick}, critic: {price: {prompt: 1000, completion: 1000}}}"
+        launcher, run = rlgpt.launch(*live(model.url), of_its_own, "budgets.roles={critic: {usd: 0.05}}")
         said, _ = launcher.communicate(timeout=200)
     assert launcher.returncode in (0, 1), said
+    assert list(zip(model.asked, (request["model"] for request in model.requests), strict=True)) == [
+        ("plan", "by-hand"),
+        ("skill", "quick"),
+        ("skill", "quick"),
+        ("set_up", "quick"),
+    ]
     assert "trial_review" not in model.asked
     assert "plan_review" not in model.asked
     first, second = [envelope.message() for envelope in published(run, SkillReviewed.TOPIC)]

@@ -21,7 +21,7 @@ class Lied(Exception):
     """A worker answered what no honest one answers: not finite, out of range, contradictory. The text says what."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Batch:
     """What workers answered, copied and checked; n environments, fields as in `transitions.Transitions`.
 
@@ -54,7 +54,8 @@ class BatchReader:
         self._rows = [slice(first, end) for first, end in itertools.pairwise(starts)]
         # Ours, out of the workers' reach: written here, then only read.
         self._copy = np.zeros((self._count, answer_bytes(skills)), np.uint8)
-        self._answers = Answers(self._copy, skills)
+        self._answers, self._bits = Answers(self._copy, skills), (self._count, 3 + skills)
+        self._extents = [(self._count, *leaf.shape) for leaf in observed]
 
     def read(self, views: Sequence[Views], kinds: Sequence[int], longest: Sequence[int]) -> Batch:
         """The answers of these workers.
@@ -63,78 +64,83 @@ class BatchReader:
         longest  the most environment steps each decision may have taken (0 for RESET)
         Raises Lied.
         """
-        parts = list(zip(self._rows, views, strict=True))
-        for rows, view in parts:
+        for rows, view in zip(self._rows, views, strict=True):
             self._copy[rows] = view.answers
         answers = self._answers
-        self._check_bits()
-        if not _all(np.abs(answers.numbers) < FAR):  # false for NaN too
-            raise Lied("a reward or return is not finite")
-        durations = answers.duration.tolist()
-        _durations(durations, kinds, longest)
-        terminated, truncated, success = (answers.flags[:, i].astype(np.bool_) for i in range(3))
+        bits = self._truths()
+        terminated, truncated = bits[:, 0], bits[:, 1]
         done = terminated | truncated
-        obs = [self._leaf(i, [view.obs[i] for view in views]) for i in range(len(self._observed))]
-        ended = not _all(~done)
-        final = self._final(parts, obs, done) if ended else obs
-        faults = self._faults(parts)
-        if RESET in kinds or any(faults):
+        numbers = answers.numbers.copy()
+        if not _all(np.abs(numbers) < FAR):  # false for NaN too
+            raise Lied("a reward or return is not finite")
+        duration = answers.duration.copy()
+        durations = duration.tolist()
+        if durations != longest:
+            _durations(durations, kinds, longest)
+        obs = self._observations(views)
+        final = self._final(views, obs, done) if _any(done) else obs
+        faults = self._faults(views)
+        if faults or RESET in kinds:
             _contradictions(kinds, done, faults)
         return Batch(
             obs,
             final,
-            answers.numbers[:, 0].astype(np.float32),
-            answers.duration.copy(),
+            numbers[:, 0].astype(np.float32),
+            duration,
             terminated,
             truncated,
-            success,
-            answers.numbers[:, 1].copy(),
-            answers.runnable.astype(np.bool_),
-            faults,
-            self._actions(parts, durations),
+            bits[:, 2],
+            numbers[:, 1],
+            bits[:, 3:],
+            faults or [""] * self._count,
+            self._actions(views, durations) if views[0].log.shape[1] else [],
         )
 
-    def _check_bits(self) -> None:
-        if self._answers.bits.tobytes().strip(b"\0\1"):
-            name, bits = next((name, bits) for name in ("flags", "runnable") if (bits := getattr(self._answers, name)).max(initial=0) > 1)
-            raise Lied(f"{name} holds {int(bits.max())}, which is neither 0 nor 1")
+    def _truths(self) -> npt.NDArray[np.bool_]:
+        """The answers' bits, of which every byte is known to be 0 or 1."""
+        bits = bytearray(self._answers.bits.tobytes())
+        if bits.strip(b"\0\1"):
+            name, wrong = next((name, bits) for name in ("flags", "runnable") if (bits := getattr(self._answers, name)).max(initial=0) > 1)
+            raise Lied(f"{name} holds {int(wrong.max())}, which is neither 0 nor 1")
+        return np.frombuffer(bits, np.bool_).reshape(self._bits)
 
-    def _leaf(self, index: int, arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        leaf = self._observed[index]
-        copy = np.empty((self._count, *leaf.shape), leaf.dtype)
-        for rows, array in zip(self._rows, arrays, strict=True):
-            copy[rows] = array
-        _check_leaf("obs", copy, leaf)
-        return copy
+    def _observations(self, views: Sequence[Views]) -> list[npt.NDArray[Any]]:
+        copies = []
+        for i, (leaf, extent) in enumerate(zip(self._observed, self._extents, strict=True)):
+            copy = np.empty(extent, leaf.dtype)
+            for rows, view in zip(self._rows, views, strict=True):
+                copy[rows] = view.obs[i]
+            _check_leaf("obs", copy, leaf)
+            copies.append(copy)
+        return copies
 
-    def _final(
-        self, parts: Sequence[tuple[slice, Views]], obs: Sequence[npt.NDArray[Any]], done: npt.NDArray[np.bool_]
-    ) -> list[npt.NDArray[Any]]:
+    def _final(self, views: Sequence[Views], obs: Sequence[npt.NDArray[Any]], done: npt.NDArray[np.bool_]) -> list[npt.NDArray[Any]]:
         """The last observations where episodes ended, `obs` elsewhere."""
         final = [now.copy() for now in obs]
         for i, leaf in enumerate(self._observed):
-            for rows, view in parts:
+            for rows, view in zip(self._rows, views, strict=True):
                 mine = done[rows]
                 final[i][rows][mine] = view.final_obs[i][mine]
             _check_leaf("final_obs", final[i][done], leaf)
         return final
 
-    def _faults(self, parts: Sequence[tuple[slice, Views]]) -> list[str]:
+    def _faults(self, views: Sequence[Views]) -> list[str]:
+        """Per environment why it failed, or ""; [] if none did."""
         sizes = self._answers.fault_size
         if not sizes.tobytes().strip(b"\0"):
-            return [""] * self._count
+            return []
         if (sizes < 0).any() or (sizes > FAULT_BYTES).any():
             raise Lied("a fault's text is longer than its place")
         texts = []
-        for rows, view in parts:
+        for rows, view in zip(self._rows, views, strict=True):
             for slot, size in enumerate(sizes[rows].tolist()):
                 texts.append(plain(view.fault[slot, :size].tobytes().decode("utf-8", "replace"), FAULT_BYTES))
         return texts
 
-    def _actions(self, parts: Sequence[tuple[slice, Views]], durations: Sequence[int]) -> list[npt.NDArray[Any]]:
+    def _actions(self, views: Sequence[Views], durations: Sequence[int]) -> list[npt.NDArray[Any]]:
         actions = []
-        for rows, view in parts:
-            for slot, steps in enumerate(durations[rows] if view.log.shape[1] else ()):
+        for rows, view in zip(self._rows, views, strict=True):
+            for slot, steps in enumerate(durations[rows]):
                 copy = view.log[slot, :steps].copy()
                 _check_leaf("action", copy, self._acted)
                 actions.append(copy)
@@ -146,9 +152,12 @@ def _all(truths: npt.NDArray[np.bool_]) -> bool:
     return b"\0" not in truths.tobytes()
 
 
+def _any(truths: npt.NDArray[np.bool_]) -> bool:
+    """`truths.any()`, likewise."""
+    return b"\1" in truths.tobytes()
+
+
 def _durations(durations: Sequence[int], kinds: Sequence[int], longest: Sequence[int]) -> None:
-    if durations == longest:
-        return
     for slot, (steps, kind, most) in enumerate(zip(durations, kinds, longest, strict=True)):
         least = 0 if kind == RESET else 1
         if not least <= steps <= most:
@@ -157,7 +166,7 @@ def _durations(durations: Sequence[int], kinds: Sequence[int], longest: Sequence
 
 
 def _contradictions(kinds: Sequence[int], done: npt.NDArray[np.bool_], faults: Sequence[str]) -> None:
-    for slot, (kind, over, fault) in enumerate(zip(kinds, done.tolist(), faults, strict=True)):
+    for slot, (kind, over, fault) in enumerate(zip(kinds, done.tolist(), faults or [""] * len(kinds), strict=True)):
         if kind == RESET and over:
             raise Lied(f"environment {slot} was over right after its reset")
         if fault and not over:

@@ -28,7 +28,7 @@ QUARANTINE = 3
 ATTEMPTS = 3  # fresh workers in a row that cannot even be reset, without a skill to blame, before the crew gives up
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Orders:
     """One decision asked of each environment.
 
@@ -103,7 +103,8 @@ class Crew:
         """
         self._write(orders, seeds)
         deadline = time.monotonic() + self._deadline_s
-        troubles = {i: why for i, worker in enumerate(self.workers) if (why := self._hear(worker, deadline))}
+        # The one that was woken last ends last, as a rule: while we sleep for it, the others end too, and we are woken once, not each time.
+        troubles = {i: why for i, worker in reversed([*enumerate(self.workers)]) if (why := self._hear(worker, deadline))}
         if not troubles:
             try:
                 return self._reader.read([worker.views for worker in self.workers], orders.kinds, orders.longest), []
@@ -128,17 +129,16 @@ class Crew:
 
     def _write(self, orders: Orders, seeds: Sequence[int]) -> None:
         """Tell every worker its part, then wake them all."""
-        kinds, skills, next_seeds = np.array(orders.kinds, np.int32), np.array(orders.skills, np.int32), np.array(seeds, np.int64)
         for rows, worker in zip(self.rows, self.workers, strict=True):
-            view = worker.views
-            view.kind[:], view.skill[:], view.seed[:] = kinds[rows], skills[rows], next_seeds[rows]
+            worker.views.asked.write(orders.kinds[rows], orders.skills[rows], seeds[rows])
             if orders.actions is not None:
-                view.action[:] = orders.actions[rows]
-        for worker in self.workers:
+                worker.views.action[:] = orders.actions[rows]
             worker.ring()
 
     def _hear(self, worker: Worker, deadline: float) -> str:
         """Wait for a worker's answer; why there is none, "" if there is one. A worker without one has been ended."""
+        if worker.seems_answered() and worker.answered():
+            return ""
         while True:
             ended = worker.wait(max(deadline, time.monotonic() + LOOK_S))
             if worker.answered():
@@ -192,8 +192,7 @@ class Crew:
         orders, strikes, reason = Orders.reset(self._sizes[index]), 0 if explained else 1, ""
         while strikes < ATTEMPTS:
             worker = self.workers[index] = self.fork(index)
-            view = worker.views
-            view.kind[:], view.skill[:], view.seed[:] = RESET, -1, seeds
+            worker.views.asked.write(orders.kinds, orders.skills, seeds)
             worker.ring()
             answer = self._hear(worker, time.monotonic() + self._deadline_s) or self._read(worker, orders, index)
             if isinstance(answer, Batch):

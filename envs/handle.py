@@ -143,14 +143,16 @@ class Worker:
 
     def wait(self, until: float) -> bool:
         """Wait for the end of a batch, at most until then (time.monotonic()): whether the worker's process has ended."""
-        begin = time.perf_counter()
+        begin = time.perf_counter() if self.patience.may_look else 0.0
         # What is seen in memory is only a reason not to sleep: the bell orders what the worker wrote before what we read.
-        self.patience.look(self._seems_answered)
+        self.patience.look(self.seems_answered)
         ready = self._poller.poll(max(0.0, until - time.monotonic()) * 1000)
-        self.patience.waited(time.perf_counter() - begin)
-        return any(descriptor == self.pidfd for descriptor, _ in ready)
+        if self.patience.may_look:
+            self.patience.waited(time.perf_counter() - begin)
+        return any([descriptor == self.pidfd for descriptor, _ in ready])
 
-    def _seems_answered(self) -> bool:
+    def seems_answered(self) -> bool:
+        """Whether the memory says so; `answered` has the last word."""
         return bool(self._header[ANSWER] == self._request)
 
     def busy(self) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,21 +43,38 @@ class Shape:
 class Views:
     """Arrays over the shared memory; n is the number of slots, S of skills.
 
-    header [8]; asked of each slot: kind [n] (PRIMITIVE, CALL, RESET), skill [n], seed [n] of the next episode, action [n, ...]
+    header [8]; asked of each slot: `asked` (see `Asked`) and action [n, ...]
     answered: obs and final_obs (lists of leaves, [n, ...]), fault [n, FAULT_BYTES] UTF-8, log [n, log, ...] actions of this decision, and
     answers [n, answer_bytes(S)], where everything small lies together, so that one copy takes it along (see `Answers`)
     """
 
     header: npt.NDArray[np.int64]
-    kind: npt.NDArray[np.int32]
-    skill: npt.NDArray[np.int32]
-    seed: npt.NDArray[np.int64]
+    asked: Asked
     action: npt.NDArray[Any]
     obs: list[npt.NDArray[Any]]
     final_obs: list[npt.NDArray[Any]]
     answers: npt.NDArray[np.uint8]
     fault: npt.NDArray[np.uint8]
     log: npt.NDArray[Any]
+
+
+class Asked:
+    """What is asked of n environments, in `place`: kind (PRIMITIVE, CALL, RESET), skill, and the seed of the next episode."""
+
+    def __init__(self, place: memoryview, n: int) -> None:
+        # In one go: a numpy array for each of the three would cost several times as long.
+        self._place, self._n, self._all = place, n, _asked(n)
+
+    def write(self, kinds: Sequence[int], skills: Sequence[int], seeds: Sequence[int]) -> None:
+        self._all.pack_into(self._place, 0, *kinds, *skills, *seeds)
+
+    def read(self) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+        n, told = self._n, self._all.unpack_from(self._place)
+        return told[:n], told[n : 2 * n], told[2 * n :]
+
+
+def _asked(n: int) -> struct.Struct:
+    return struct.Struct(f"={2 * n}i{n}q")
 
 
 class Answers:
@@ -90,16 +108,15 @@ def views(shape: Shape, memory: Any) -> Views:
     arrays: dict[str, Any] = {name: np.ndarray(extent, dtype, memory, offset) for name, (dtype, extent, offset) in places.items()}
     count = len(leaves(shape.observation))
     obs, final = ([arrays.pop(f"{kind}{i}") for i in range(count)] for kind in ("obs", "final"))
-    return Views(obs=obs, final_obs=final, **arrays)
+    asked = Asked(arrays.pop("asked").data, shape.slots)
+    return Views(obs=obs, final_obs=final, asked=asked, **arrays)
 
 
 def _place(shape: Shape) -> tuple[dict[str, tuple[np.dtype[Any], tuple[int, ...], int]], int]:
     n, observed, (acted,) = shape.slots, leaves(shape.observation), leaves(shape.action)
     fields: list[tuple[str, Any, tuple[int, ...]]] = [
         ("header", np.int64, (8,)),
-        ("kind", np.int32, (n,)),
-        ("skill", np.int32, (n,)),
-        ("seed", np.int64, (n,)),
+        ("asked", np.uint8, (_asked(n).size,)),
         ("action", acted.dtype, (n, *acted.shape)),
         *((f"obs{i}", leaf.dtype, (n, *leaf.shape)) for i, leaf in enumerate(observed)),
         *((f"final{i}", leaf.dtype, (n, *leaf.shape)) for i, leaf in enumerate(observed)),

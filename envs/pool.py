@@ -120,6 +120,8 @@ class WorkerPool:
             self._finalizer()
             raise
         self._seeds, self._steps = [0] * environments, np.zeros(environments, np.int64)
+        self._primitive = [PRIMITIVE] * environments, [-1] * environments, [1] * environments  # what is asked where no skill is called
+        self._none_ended: tuple[EpisodeEnd | None, ...] = (None,) * environments
         self._recorded: list[list[Any] | None] = [None] * environments
         self._latest: list[Any] | None = None
 
@@ -149,7 +151,7 @@ class WorkerPool:
         batch, _ = self._crew.ask(Orders.reset(self.environments), seeds)
         self._seeds, self._steps[:] = [int(seed) for seed in seeds], 0
         self._recorded = [[] if self._record else None for _ in seeds]
-        return self._transitions(batch, (None,) * self.environments)
+        return self._transitions(batch, self._none_ended)
 
     def step(self, choices: Sequence[Choice], next_seeds: Sequence[int]) -> Transitions:
         """Take one decision in every environment; `next_seeds[i]` begins the next episode where environment i's ends now."""
@@ -175,23 +177,19 @@ class WorkerPool:
         self.close()
 
     def _orders(self, choices: Sequence[Choice]) -> Orders:
-        kinds, skills, longest, actions = [], [], [], []
-        for choice in choices:
-            if isinstance(choice, Primitive):
-                kinds.append(PRIMITIVE)
-                skills.append(-1)
-                longest.append(1)
-                actions.append(choice.action)
-                continue
-            if not 0 <= choice.skill < len(self.skills):
-                raise ValueError(f"skill number {choice.skill}, where there are {len(self.skills)}")
-            skill = self.skills[choice.skill]
-            may = skill.name not in self._crew.quarantined
-            kinds.append(CALL)
-            skills.append(choice.skill if may else -1)
-            longest.append(skill.max_steps if may else 1)
-            actions.append(self._no_action)
-        return Orders(kinds, skills, longest, self._actions(actions) if PRIMITIVE in kinds else None)
+        actions = [choice.action for choice in choices if isinstance(choice, Primitive)]
+        if len(actions) == len(choices):
+            return Orders(*self._primitive, self._actions(actions))
+        orders = [self._call(choice.skill) if isinstance(choice, Call) else (PRIMITIVE, -1, 1, choice.action) for choice in choices]
+        kinds, skills, longest, all_actions = map(list, zip(*orders, strict=True))
+        return Orders(kinds, skills, longest, self._actions(all_actions) if actions else None)
+
+    def _call(self, index: int) -> tuple[int, int, int, Any]:
+        if not 0 <= index < len(self.skills):
+            raise ValueError(f"skill number {index}, where there are {len(self.skills)}")
+        skill = self.skills[index]
+        may = skill.name not in self._crew.quarantined
+        return CALL, index if may else -1, skill.max_steps if may else 1, self._no_action
 
     def _actions(self, actions: Sequence[Any]) -> npt.NDArray[Any]:
         array = np.array(actions, self._acted.dtype)
@@ -227,9 +225,10 @@ class WorkerPool:
         self._steps += batch.duration
         if self._record:
             self._keep(batch)
+        if batch.final_obs is batch.obs:
+            return self._none_ended
         ended: list[EpisodeEnd | None] = [None] * self.environments
-        done = batch.terminated | batch.truncated
-        for slot in np.flatnonzero(done).tolist() if b"\1" in done.tobytes() else ():
+        for slot in np.flatnonzero(batch.terminated | batch.truncated).tolist():
             recorded = self._recorded[slot]
             actions = np.concatenate(recorded) if recorded else None
             met, gained, cut = bool(batch.success[slot]), float(batch.episode_return[slot]), not bool(batch.terminated[slot])

@@ -98,7 +98,7 @@ class Runner:
         """Take one decision in every environment, as asked in the shared memory."""
         view, header = self.views, self._header
         request = int(header[REQUEST])
-        kinds, skills, seeds = view.kind.tolist(), view.skill.tolist(), view.seed.tolist()
+        kinds, skills, seeds = view.asked.read()
         for slot, episode in enumerate(self.episodes):
             header[BUSY_SLOT], header[BUSY_SKILL], header[BUSY_STEPS] = slot, skills[slot] if kinds[slot] == CALL else -1, 0
             if kinds[slot] == RESET:

@@ -52,7 +52,7 @@ class EpisodeEnd:
     actions: npt.NDArray[Any] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: one is made in every batch, and a frozen one takes four times as long
 class Transitions:
     """What one decision in each of B environments led to, in order. All arrays are the caller's own copies.
 

@@ -80,8 +80,8 @@ class Episode:
         self.env, self._reader, self._rules, self._timer, self._starts, self._memory = env, reader, rules, timer, starts, memory
         self.over = True
         expressions = (rules.success, rules.shaping, *(condition for _, condition in rules.interrupts))
-        self._told = sorted({name for expression in expressions if expression for name in expression.names})
-        self._keeps_previous, self._keeps_start = "previous" in self._told, "start" in self._told
+        told = {name for expression in expressions if expression for name in expression.names}
+        self._keeps_previous, self._keeps_start = "previous" in told, "start" in told
         self.action: Action | None = None
         self.after_step: Callable[[Action], None] | None = None
 
@@ -231,7 +231,8 @@ class Episode:
         self.action = action
         try:
             obs, reward, terminated, truncated, info = self.env.step(action)
-            self.reward, self.terminated, self.truncated = float(reward), bool(terminated), bool(truncated)
+            self.reward = gained = float(reward)
+            self.terminated, self.truncated = bool(terminated), bool(truncated)
         except MemoryError:
             raise
         except Exception as error:
@@ -240,10 +241,9 @@ class Episode:
             ) from error
         self.obs, self.info = obs, info
         self.steps += 1
-        self.episode_return += self.reward
+        self.episode_return += gained
         self.truncated = self.truncated or self.steps == rules.horizon
         self.over = self.terminated or self.truncated
-        gained = self.reward
         if rules.shaping or interrupts or (rules.success and not self.success):
             gained += self._judge(decision, interrupts)
         decision.reward += rules.gamma**decision.duration * gained
@@ -254,7 +254,7 @@ class Episode:
     def _judge(self, decision: Decision, interrupts: tuple[tuple[str, Expression], ...]) -> float:
         """What the expressions make of the step: success, an interrupt, a fault; and what they add to its reward."""
         rules, more = self._rules, 0.0
-        values = {name: getattr(self, name) for name in self._told}  # expressions know these attributes by the same names
+        values = self.__dict__  # expressions know these attributes by the same names
         try:
             if rules.success and not self.success and rules.success.holds(values):
                 self.success, more = True, rules.success_reward

@@ -56,11 +56,14 @@ class Expression:
         try:
             return self._function(*[values[name] for name in self._given])
         except Exception as error:
-            raise ExpressionFailed(f"the {self.role} expression {self.text!r} failed: {type(error).__name__}: {error}") from None
+            raise self._failed(error) from None
 
     def holds(self, values: dict[str, Any]) -> bool:
         """The value as a truth value; raises ExpressionFailed where it has none (an array of several)."""
-        value = self(values)
+        try:
+            value = self._function(*[values[name] for name in self._given])  # as in __call__, without the call: it is asked in every step
+        except Exception as error:
+            raise self._failed(error) from None
         if value is True or value is False:
             return value
         try:
@@ -78,6 +81,9 @@ class Expression:
         if not math.isfinite(result):
             raise ExpressionFailed(f"the {self.role} expression {self.text!r} gave {result}, which is no finite number")
         return result
+
+    def _failed(self, error: Exception) -> ExpressionFailed:
+        return ExpressionFailed(f"the {self.role} expression {self.text!r} failed: {type(error).__name__}: {error}")
 
     def _check(self, tree: ast.Expression) -> frozenset[str]:
         bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}

@@ -149,7 +149,7 @@ class Worker:
         ready = self._poller.poll(max(0.0, until - time.monotonic()) * 1000)
         if self.patience.may_look:
             self.patience.waited(time.perf_counter() - begin)
-        return any([descriptor == self.pidfd for descriptor, _ in ready])
+        return self.pidfd in dict(ready)
 
     def seems_answered(self) -> bool:
         """Whether the memory says so; `answered` has the last word."""

@@ -76,16 +76,25 @@ class Crew:
     work        what every worker is sent, see `zygote.work_for`
     logged      primitive actions logged per decision, 0 for none
     deadline_s  seconds a worker may take for its share of a batch
+    look        so many workers, the first, look while they wait, and are looked for (`envs/patience.py`)
     Raises SkillInvalid or WorkerDied.
     """
 
     def __init__(
-        self, zygote: Zygote, sizes: Sequence[int], skills: Sequence[str], work: Mapping[str, Any], *, logged: int, deadline_s: float
+        self,
+        zygote: Zygote,
+        sizes: Sequence[int],
+        skills: Sequence[str],
+        work: Mapping[str, Any],
+        *,
+        logged: int,
+        deadline_s: float,
+        look: int = 0,
     ) -> None:
         self._zygote, self._sizes, self._skills, self._work, self._deadline_s = zygote, sizes, skills, work, deadline_s
         self._observation, self._action = zygote.description.observation_space, zygote.description.action_space
         self._observed, (self._acted,) = leaves(self._observation), leaves(self._action)
-        self._logged = logged
+        self._logged, self._look = logged, look
         self._reader = self._reads(sizes)
         ends = np.cumsum([0, *sizes]).tolist()
         self.rows = [slice(first, end) for first, end in itertools.pairwise(ends)]
@@ -116,7 +125,7 @@ class Crew:
         """A fresh worker that could hold what worker `index` holds."""
         shape = Shape(self._observation, self._action, self._sizes[index], len(self._skills), self._logged)
         disabled = [i for i, name in enumerate(self._skills) if name in self.quarantined]
-        return self._zygote.fork(shape, {**self._work, "disabled": disabled})
+        return self._zygote.fork(shape, {**self._work, "disabled": disabled, "look": index < self._look})
 
     def close(self) -> None:
         """End every worker."""

@@ -45,7 +45,7 @@ class Rules:
     horizon: int = 0
 
 
-@dataclass
+@dataclass(slots=True)
 class Decision:
     """What a decision came to.
 

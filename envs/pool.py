@@ -111,11 +111,11 @@ class WorkerPool:
             gamma=gamma,
             call_s=max(0.05, 0.8 * deadline_s / per),
             fallbacks=[value.tolist() if isinstance(value, np.ndarray) else value for value in fallbacks],
-            look=self.staffing.look and not environment.host,
         )
         try:
             sizes, names = [min(per, environments - first) for first in range(0, environments, per)], [skill.name for skill in self.skills]
-            self._crew = Crew(zygote, sizes, names, work, logged=longest if record else 0, deadline_s=deadline_s)
+            look = 0 if environment.host else self.staffing.look
+            self._crew = Crew(zygote, sizes, names, work, logged=longest if record else 0, deadline_s=deadline_s, look=look)
         except BaseException:
             self._finalizer()
             raise

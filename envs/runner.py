@@ -99,16 +99,19 @@ class Runner:
         view, header = self.views, self._header
         request = int(header[REQUEST])
         kinds, skills, seeds = view.asked.read()
-        for slot, episode in enumerate(self.episodes):
-            header[BUSY_SLOT], header[BUSY_SKILL], header[BUSY_STEPS] = slot, skills[slot] if kinds[slot] == CALL else -1, 0
-            if kinds[slot] == RESET:
+        actions = view.action.tolist() if self._discrete else view.action
+        for slot, (episode, kind, skill) in enumerate(zip(self.episodes, kinds, skills, strict=True)):
+            header[BUSY_SLOT], header[BUSY_SKILL], header[BUSY_STEPS] = slot, skill if kind == CALL else -1, 0
+            if kind == RESET:
                 episode.reset(seeds[slot])
                 self._tell(slot, episode, Decision())
             else:
-                decision = self._decide(slot, episode, kinds[slot], skills[slot])
-                over = episode.over or bool(decision.fault)
+                if kind == PRIMITIVE:
+                    decision = episode.primitive(actions[slot] if self._discrete else actions[slot].copy())
+                else:
+                    decision = episode.call(self.skills[skill], advance=True) if skill >= 0 else episode.idle()
                 self._tell(slot, episode, decision)
-                if over:
+                if episode.over or decision.fault:
                     self._observe(view.final_obs, slot, episode.obs)
                     episode.reset(seeds[slot])
             self._observe(view.obs, slot, episode.obs)
@@ -146,12 +149,6 @@ class Runner:
         if "snapshot" in message:
             return {**self._replay(message["replay"], actions), "snapshot": snapshot_of(self.episodes[0].env)}
         return self._replay(message["replay"], actions, message.get("at", ()))
-
-    def _decide(self, slot: int, episode: Episode, kind: int, skill: int) -> Decision:
-        if kind == PRIMITIVE:
-            asked = self.views.action[slot]
-            return episode.primitive(int(asked) if self._discrete else asked.copy())
-        return episode.call(self.skills[skill], advance=True) if skill >= 0 else episode.idle()
 
     def _tell(self, slot: int, episode: Episode, decision: Decision) -> None:
         fault, duration, cut = b"", decision.duration, episode.truncated

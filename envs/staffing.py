@@ -14,11 +14,16 @@ SHARE_S = 25e-6  # what each further worker costs the parent in a batch
 
 @dataclass(frozen=True)
 class Staffing:
-    """workers: processes; each: environments of one, the last may hold fewer; look: waiting is looking (`envs/patience.py`)."""
+    """How a pool is staffed.
+
+    workers  processes
+    each     environments of one, the last may hold fewer
+    look     so many of them, the first, look while they wait, and are looked for (`envs/patience.py`)
+    """
 
     workers: int
     each: int
-    look: bool
+    look: int
 
 
 def staff(environments: int, decision_s: float, cores: int, workers: int | None = None) -> Staffing:
@@ -36,12 +41,13 @@ def staff(environments: int, decision_s: float, cores: int, workers: int | None 
 
 def batch_s(staffing: Staffing, decision_s: float) -> float:
     """Seconds a batch takes, roughly; the learner's own time is not in it."""
-    waiting = LOOK_S if staffing.look else WAKE_S
+    waiting = LOOK_S if staffing.look == staffing.workers else WAKE_S
     return waiting + SHARE_S * (staffing.workers - 1) + staffing.each * decision_s
 
 
 def _staffing(environments: int, count: int, cores: int) -> Staffing:
     each = -(-environments // count)
     workers = -(-environments // each)
-    # The parent needs a core too: a process that looks while another one could work would only hinder it.
-    return Staffing(workers, each, workers + 1 <= cores)
+    # The parent needs a core too: a process that looks while another one could work would only hinder it. It is woken for the last
+    # worker's answer, whose core it can have then, and looks for those of the others.
+    return Staffing(workers, each, min(workers, cores - 1))

@@ -16,6 +16,7 @@ from rlgpt.bus.task import Environment
 from rlgpt.envs.crew import Crew, Orders
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
 from rlgpt.envs.layout import CALL, PRIMITIVE, RESET
+from rlgpt.envs.learned import packed
 from rlgpt.envs.pool import Call, Limits, Primitive, Trials, WorkerPool
 from rlgpt.envs.zygote import Zygote, work_for
 
@@ -98,7 +99,7 @@ def zygote():
 @contextlib.contextmanager
 def lying(zygote: Zygote, lie: str):
     """A crew of one worker with one environment, in which the lie has been planted, and a question for it."""
-    work = work_for([seizing(lie).model_dump()], "False")
+    work = work_for([packed(seizing(lie))], "False")
     crew = Crew(zygote, [1], ["plant"], work, logged=1, deadline_s=0.5)
 
     def ask(kind: int, skill: int = -1):

@@ -253,7 +253,7 @@ def _rows(summaries: Sequence[Summary]) -> list[tuple[str, list[str]]]:
         ("episodes", [f"{score.successes} of {score.episodes}, {score.actions}" if score else "" for score in scores]),
         ("mean return", [f"{score.mean_return:.1f}" if score else "" for score in scores]),
         ("steps: learning", [steps(state.spent.learning_steps) for state in states]),
-        ("steps: arenas", [steps(state.spent.arena_steps) for state in states]),
+        ("steps: arenas", [steps(state.spent.arena_steps) if state.spent.arena_steps else "" for state in states]),
         ("steps: trials", [steps(state.spent.trial_steps) for state in states]),
         ("steps: evaluation", [steps(state.spent.evaluation_steps) for state in states]),
         ("plans", [str(len(state.plans)) for state in states]),

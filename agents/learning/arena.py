@@ -18,7 +18,7 @@ from gymnasium import spaces
 from rlgpt.agents.learning.contest import compare
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
 from rlgpt.agents.learning.learner import HOPELESS, Alive, signs_of_life, trained
-from rlgpt.agents.learning.start_states import collect, cycle_play, random_play
+from rlgpt.agents.learning.start_states import collect, cycle_play, random_play, snapshot_bytes
 from rlgpt.bus.messages import ArenaFinished, ArenaRequested, TrainingFinished, TrainingRequested
 from rlgpt.bus.parts import Artifact, Point
 from rlgpt.bus.task import Environment, Learner
@@ -188,12 +188,14 @@ def _first_seeds(asked: ArenaRequested) -> tuple[int, int]:
 
 def _look(asked: ArenaRequested, path: Path, count: int, first: int, alive: Alive) -> int:
     """Write up to `count` states in which `where` held; returns the environment steps this took."""
+    size = snapshot_bytes(asked.environment)
+    snapshots = size is not None and size * count <= starts.MAX_BYTES // 4  # else the actions are repeated at every reset
     plays = cycle_play(asked.skills) if asked.skills else random_play(asked.seed)
     found: list[starts.StartState] = []
     steps = episodes = 0
     while len(found) < count and episodes < LOOKED_IN * count:
         seeds = range(first + episodes, first + episodes + min(WAVE, count))
-        wave = collect(asked.environment, asked.arena.where, plays, seeds, alive=alive)
+        wave = collect(asked.environment, asked.arena.where, plays, seeds, snapshots=snapshots, alive=alive)
         found, steps, episodes = [*found, *wave.states], steps + wave.steps, episodes + wave.episodes
     if not found:
         raise LearningFailed(

@@ -39,14 +39,12 @@ def check_exportable(pool: Spaced, request: TrainingRequested) -> None:
 def network(request: TrainingRequested, weights: dict[str, torch.Tensor], pool: Spaced, until: str, *, greedy: bool) -> Network:
     """What a worker needs of a policy file's weights; `until` ends a call."""
     actions = actions_of(request, pool)
-    view = ObservationView(pool.observation_space)
     statistics: dict[str, dict[str, list[float]]] = {}
     for name, part in (name.removeprefix(SIGHT).split(":", 1) for name in weights if name.startswith(SIGHT)):
         statistics.setdefault(part, {})[name] = weights[f"{SIGHT}{name}:{part}"].tolist()
     numbers = sorted({int(name.removeprefix(_HIDDEN).split(".")[0]) for name in weights if name.startswith(_HIDDEN)})
     names = [*(f"{_HIDDEN}{number}" for number in numbers), _LAST]
     layers = tuple((weights[f"{name}.weight"].numpy().T.copy(), weights[f"{name}.bias"].numpy().copy()) for name in names)
-    assert perception(request, view).space is not None
     return Network(
         observation=describe(pool.observation_space),
         action=describe(pool.action_space),

@@ -12,6 +12,7 @@ from rlgpt.agents.learning.endings import Stopped
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
+from rlgpt.envs.errors import StartsInvalid
 from rlgpt.envs.pool import Call, Choice, EpisodeEnd, Primitive, Replayer, WorkerPool
 from rlgpt.envs.starts import StartState, read
 
@@ -116,6 +117,15 @@ def collect(
     held = [ends[seed] for seed in seeds if ends[seed].success and ends[seed].actions is not None]
     steps = sum(end.steps for end in ends.values())
     return Found(_states(environment, where, held, snapshots), len(ends), steps)
+
+
+def snapshot_bytes(environment: Environment) -> int | None:
+    """How large the environment's own snapshots are, at the beginning of an episode; None where it has none."""
+    with Replayer(environment.model_copy(update={"until_success": False}), "False") as replayer:
+        try:
+            return len(replayer.snapshot(0, np.zeros((0,), np.int64)))
+        except StartsInvalid:
+            return None
 
 
 def _episodes(pool: WorkerPool, player: Player, seeds: list[int], alive: Callable[[], bool]) -> Iterator[EpisodeEnd]:

@@ -8,6 +8,7 @@ from learning_here import Killed
 
 from rlgpt.agents.learning import arena as arenas
 from rlgpt.agents.learning.arena import learn_arena
+from rlgpt.agents.learning.start_states import Found
 from rlgpt.bus.arena import Arena
 from rlgpt.bus.messages import ArenaRequested
 from rlgpt.bus.parts import Skill
@@ -104,3 +105,21 @@ def test_pictures_are_left_to_the_learner_of_the_whole_task(tmp_path):
     request = asked().model_copy(update={"environment": Environment(id="rlgpt/CrafterPixels-v0"), "skills": ()})
     finished = learned(tmp_path, request)
     assert "hold pictures" in finished.failure
+
+
+@pytest.mark.parametrize(("size", "snapshots"), [(None, False), (5_000, True), (starts.MAX_BYTES, False)])
+def test_states_are_snapshots_where_the_environment_can_take_small_ones(tmp_path, monkeypatch, size, snapshots):
+    asked_for = []
+
+    def collect(_environment, _where, _plays, seeds, *, snapshots, alive):
+        asked_for.append(snapshots)
+        return Found([StartState(seed) for seed in seeds], len(seeds), 7 * len(seeds))
+
+    monkeypatch.setattr(arenas, "snapshot_bytes", lambda _environment: size)
+    monkeypatch.setattr(arenas, "collect", collect)
+    found = arenas.find_states(asked(where="obs[0] > 0"), tmp_path, lambda: True)
+    assert set(asked_for) == {snapshots}
+    assert (found.states, found.steps) == (4, 7 * 6)
+    seeds = [[state.seed for state in starts.read(one.uri, one.sha256)] for one in (found.learned_in, found.judged_in)]
+    assert min(seeds[0]) > 1_000_004, "none that the task's evaluation plays"
+    assert not set(seeds[0]) & set(seeds[1])

@@ -12,6 +12,8 @@ from rlgpt.envs.errors import EnvironmentUnavailable
 from rlgpt.envs.words import clip
 
 WORDS = "words"
+NAMED = "TOOLKIT"
+"""In a toolkit of several modules, the functions it offers, in order; otherwise they are those that the module itself defines."""
 LONGEST = 400
 
 
@@ -47,7 +49,11 @@ def load(module: str) -> Toolkit:
             f"the card's toolkit {module!r} cannot be imported: {type(error).__name__}: {error}. It is a module in the folder one runs in, "
             "or an installed one"
         ) from None
-    own = {name: value for name, value in vars(loaded).items() if inspect.isfunction(value) and value.__module__ == module}
+    named = getattr(loaded, NAMED, None)
+    if named is None:
+        own = {name: value for name, value in vars(loaded).items() if inspect.isfunction(value) and value.__module__ == module}
+    else:
+        own = {function.__name__: function for function in named}
     functions: dict[str, Callable[..., Any]] = {name: value for name, value in own.items() if not name.startswith("_")}
     if not functions:
         raise EnvironmentUnavailable(f"the card's toolkit {module!r} defines no function")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 FULL = (3, 3, 4, 25, 25, 8, 244, 36)
 REDUCED = (12, 3)
@@ -20,14 +19,15 @@ _MOVES = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (3, 10
 _FUNCTIONS = (0, USE, ATTACK)
 
 
-def full(action: Any) -> npt.NDArray[np.int64]:
-    """The eight parts of an action of either kind, [8]. Raises ValueError for one of another form."""
+def full(action: Any) -> list[int]:
+    """The eight parts of an action of either kind. Raises ValueError for one of another form."""
     given = np.asarray(action, np.int64)
     if given.shape == (8,):
-        return given
+        whole: list[int] = given.tolist()
+        return whole
     if given.shape != (2,):
         raise ValueError(f"an action has 8 parts, or 2 in the reduced form; this one has shape {given.shape}")
-    parts = np.array(NOOP, np.int64)
+    parts = list(NOOP)
     part, value = _MOVES[int(given[0])]
     if given[0]:
         parts[part] = value

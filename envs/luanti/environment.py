@@ -20,7 +20,7 @@ from gymnasium import spaces
 
 from rlgpt.envs.luanti import actions, names, wire
 from rlgpt.envs.luanti.belongings import ITEMS, REFUSED, Belongings
-from rlgpt.envs.luanti.blocks import Blocks
+from rlgpt.envs.luanti.blocks import SOLID, Blocks
 from rlgpt.envs.luanti.server import LuantiLost, Server
 from rlgpt.envs.luanti.sight import Sight
 
@@ -44,6 +44,7 @@ SELF = (
     *("life", "food", "oxygen", "armor", "saturation", "xp", "x", "y", "z", "pitch", "yaw", "light_level"),
     *("nearby_table", "nearby_furnace", "raining", "can_see_sky"),
 )
+_RAYS, _KINDS = wire.ROWS * wire.COLUMNS, len(names.KINDS)
 AREAS = 360_000  # distinct worlds of one map
 _SPREAD = 179_424_673  # a prime that shares no factor with AREAS: seeds beside each other are far apart
 MEMORY = 95 << 20  # bytes of a server, beyond which the next episode has a fresh one
@@ -132,23 +133,26 @@ class Luanti(gymnasium.Env[Obs, Any]):
         with self._losing():
             server.reset(number * _SPREAD % AREAS, number % 2**31, self._given, self._draws, self._waits[1])
         self._had: set[str] = set()
-        self._earned(first=True)
+        self._earned(server, first=True)
         self._success = self._held() >= self._count if self._target else False
-        return self._observation(), self._info("", [])
+        return self._observation(server), self._info(server.facts, "", [])
 
     def step(self, action: Any) -> tuple[Obs, float, bool, bool, dict[str, Any]]:
         """Raises LuantiLost where the server is gone: the episode is void, the next has a fresh one."""
-        if self._server is None:
+        server = self._server
+        if server is None:
             raise LuantiLost("there is no server; reset comes first")
-        with self._losing():
-            self._server.step(actions.full(action), self._ticks, self._draws, self._waits[0])
-        before = self._success
-        new = self._earned()
-        died = bool(self._view["died"])
-        self._success = not died and bool(self._target) and self._held() >= self._count
+        try:
+            server.step(actions.full(action), self._ticks, self._draws, self._waits[0])
+        except LuantiLost:
+            self._server = None
+            raise
+        facts, before = server.facts, self._success
+        new = self._earned(server)
+        self._success = not facts.died and bool(self._target) and self._held() >= self._count
         reward = float(self._success and not before) if self._sparse else sum(MILESTONES[name] for name in new)
-        info = self._info(REFUSED.get(int(self._view["done"]), ""), new)
-        return self._observation(), reward, self._success or died, False, info
+        obs = self._observation(server)
+        return obs, reward, self._success or bool(facts.died), False, self._info(facts, REFUSED.get(facts.done, ""), new)
 
     def render(self) -> npt.NDArray[np.uint8] | None:
         """The view, [64, 64, 3]."""
@@ -179,11 +183,11 @@ class Luanti(gymnasium.Env[Obs, Any]):
 
     def _start(self) -> Server:
         if self._server is None:
-            self._server = Server(self._settings, self._world, self._waits[1])
-            self._view = self._server.view[0]
+            self._server = Server(self._settings, self._world, _codes, self._waits[1])
             self._blocks = Blocks(self._server.hello["nodes"])
             self._bag: Belongings | None = None
             self._seen = Sight(self._blocks)
+            self._told: dict[str, Any] = {}
             self._painter: Any = None
             if self._draws:
                 from rlgpt.envs.luanti.pictures import Painter
@@ -205,88 +209,88 @@ class Luanti(gymnasium.Env[Obs, Any]):
             parts["solid"] = spaces.Box(-1, 1, (2 * self._voxels + 1,) * 3, np.int8)
         return spaces.Dict(parts)
 
-    def _belongings(self) -> Belongings:
-        """What is held now."""
-        if self._server is not None:
-            told = self._server.tail()
-            if told or self._bag is None:
-                self._bag = Belongings(told)
+    def _held(self) -> int:
+        return self._bag.inventory.get(self._target, 0) if self._bag else 0
+
+    def _earned(self, server: Server, *, first: bool = False) -> list[str]:
+        """Items of ObtainDiamond that are held for the first time in this episode; what it began with counts for nothing."""
+        told = server.tail()
+        if told:
+            self._bag = Belongings(told)
+        if not (told or first) or self._bag is None:
+            return []
+        new = [name for name in MILESTONES if name in self._bag.inventory and name not in self._had]
+        self._had.update(new)
+        return [] if first else new
+
+    def _holds(self) -> Belongings:
         if self._bag is None:
             raise LuantiLost("nothing was told of what is held")
         return self._bag
 
-    def _held(self) -> int:
-        return self._bag.inventory.get(self._target, 0) if self._bag else 0
-
-    def _earned(self, *, first: bool = False) -> list[str]:
-        """Items of ObtainDiamond that are held for the first time in this episode; what it began with counts for nothing."""
-        bag = self._bag
-        now = self._belongings()
-        if bag is now and not first:
-            return []
-        new = [name for name in MILESTONES if name in now.inventory and name not in self._had]
-        self._had.update(new)
-        return [] if first else new
-
-    def _observation(self) -> Obs:
-        view, bag = self._view, self._belongings()
+    def _observation(self, server: Server) -> Obs:
+        if server.facts.fresh or not self._told:
+            self._told = self._seen.told(server.sight())
+        arrays, bag = server.arrays(), self._holds()
         seen: Obs = {
-            "self": view["self"].copy(),
+            "self": np.frombuffer(arrays, np.float32, 16),
             "inventory": bag.counts.copy(),
             "functions": bag.functions.copy(),
-            "lidar": view["lidar"] / np.float32(wire.REACH),
-            "nearest": view["nearest"].copy(),
+            "lidar": np.frombuffer(arrays, np.float32, _RAYS, 64),
+            "nearest": np.frombuffer(arrays, np.float32, 4 * _KINDS, 64 + 4 * _RAYS).reshape(_KINDS, 4),
         }
         if self._pictures:
             seen["rgb"] = np.ascontiguousarray(self._rgb().transpose(2, 0, 1))
         if self._voxels:
             r, y, x = self._voxels, wire.HEIGHT, wire.RADIUS
-            middle = view["cube"][y - r : y + r + 1, x - r : x + r + 1, x - r : x + r + 1]
-            seen["solid"] = np.ascontiguousarray(self._blocks.solid[middle].transpose(2, 0, 1))
+            seen["solid"] = SOLID[self._told["voxels"][x - r : x + r + 1, y - r : y + r + 1, x - r : x + r + 1]]
         return seen
 
     def _rgb(self) -> npt.NDArray[np.uint8]:
         if self._server is None:
             raise LuantiLost("there is no server; reset comes first")
-        picture: npt.NDArray[np.uint8] = self._painter.paint(self._view["self"], self._server.picture())
+        picture: npt.NDArray[np.uint8] = self._painter.paint(self._server.facts[-16:], self._server.picture())
         return picture
 
-    def _info(self, refused: str, new: list[str]) -> dict[str, Any]:
+    def _info(self, facts: wire.Facts, refused: str, new: list[str]) -> dict[str, Any]:
         """Facts for skills, the most telling first, because only the first ten are told to language models."""
-        view, bag, blocks = self._view, self._belongings(), self._blocks
-        life, food, oxygen, _, _, _, x, y, z, pitch, yaw, light, table, furnace, _, _ = view["self"].tolist()
-        target, px, py, pz = view["pointed"].tolist()
-        dug = int(view["dug"])
+        bag, names_of = self._holds(), self._blocks.names
         return {
-            "life": life,
-            "x": round(x, 3),
-            "y": round(y, 3),
-            "z": round(z, 3),
-            "yaw": yaw,
-            "pitch": pitch,
+            "life": facts.life,
+            "x": round(facts.x, 3),
+            "y": round(facts.y, 3),
+            "z": round(facts.z, 3),
+            "yaw": facts.yaw,
+            "pitch": facts.pitch,
             "have": bag.have,
             "holding": bag.slots[0],
-            "pointed": blocks.names[target] if target >= 0 else "",
+            "pointed": names_of[facts.pointed] if facts.pointed >= 0 else "",
             "refused": refused,
             "success": self._success,
-            "died": bool(view["died"]),
+            "died": facts.died > 0,
             "new": " ".join(new),
-            "food": food,
-            "oxygen": oxygen,
-            "damage": int(view["damage"]),
-            "light": light,
-            "table": table > 0,
-            "furnace": furnace > 0,
-            "on_ground": bool(view["on_ground"]),
-            "in_liquid": bool(view["in_liquid"]),
-            "step": int(view["tick"]),
-            "progress": float(view["progress"]),
-            "dug": blocks.names[dug] if dug >= 0 else "",
+            "food": facts.food,
+            "oxygen": facts.oxygen,
+            "damage": facts.damage,
+            "light": facts.light,
+            "table": facts.table > 0,
+            "furnace": facts.furnace > 0,
+            "on_ground": facts.on_ground > 0,
+            "in_liquid": facts.in_liquid > 0,
+            "step": facts.tick,
+            "progress": facts.progress,
+            "dug": names_of[facts.dug] if facts.dug >= 0 else "",
             "durability": bag.durability,
             "camera": self.camera,
-            "aim": [px, py, pz] if target >= 0 else None,
+            "aim": [facts.pointed_x, facts.pointed_y, facts.pointed_z] if facts.pointed >= 0 else None,
             "inventory": bag.inventory,
             "slots": bag.slots,
             "craftable": bag.craftable,
-            **self._seen.told(view),
+            **self._told,
         }
+
+
+def _codes(nodes: list[list[Any]]) -> bytes:
+    """What the mod is told of its nodes: the numbers of BLOCKS, then those of their names."""
+    blocks = Blocks(nodes)
+    return blocks.code.tobytes() + blocks.shown.tobytes()

@@ -52,7 +52,7 @@ class Painter:
     def paint(self, me: Any, seen: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """The view, [64, 64, 3]; `me` is `self` of the answer, `seen` a record of `wire.PICTURE`."""
         number, depth, face = seen["id"][0], seen["depth"][0], seen["face"][0]
-        (x, y, z), pitch, yaw = me[6:9].tolist(), np.radians(me[9]), np.radians(me[10])
+        (x, y, z), pitch, yaw = me[6:9], np.radians(me[9]), np.radians(me[10])
         s, c, sp, cp = np.sin(yaw), np.cos(yaw), np.sin(pitch), np.cos(pitch)
         far = depth * (self._scale * np.float32(0.01))
         # Where the ray met the block, in the coordinates of skills (z to the south); the faces are in those of the engine.

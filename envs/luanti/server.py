@@ -7,6 +7,7 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from rlgpt.envs.luanti import wire
 from rlgpt.envs.luanti.program import Process, Program, find
 
+_TIMEVAL = struct.Struct("@ll")
 START_TRIES = 3  # its UDP port may be taken by another in between
 
 
@@ -23,19 +25,21 @@ class LuantiLost(RuntimeError):
 
 
 class Server:
-    """One server for one agent. `view` is the last answer (a record of `wire.REPLY`); its arrays are overwritten by the next."""
+    """One server for one agent. After every answer `facts` are its numbers, `arrays()` its arrays, and `sight()` what is seen."""
 
-    def __init__(self, settings: dict[str, Any], world: int, start_s: float = 60.0, program: Program | None = None) -> None:
-        """Raises EnvironmentUnavailable where there is no server, LuantiLost where it does not come up."""
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        world: int,
+        codes: Callable[[list[list[Any]]], bytes],
+        start_s: float = 60.0,
+        program: Program | None = None,
+    ) -> None:
+        """`codes` gives what the mod is told of its nodes. Raises EnvironmentUnavailable, LuantiLost where it does not come up."""
         program = program or find()
-        self._buffer = bytearray(wire.REPLY_BYTES + (1 << 18))
+        self._buffer = bytearray(wire.REPLY_BYTES + wire.SIGHT_BYTES + (1 << 18))
         self._bytes = memoryview(self._buffer)
-        self.view: npt.NDArray[Any] = np.frombuffer(self._buffer, wire.REPLY, 1)[0:1]
-        self._total = np.frombuffer(self._buffer, "<i4", 1)
-        self._action = np.zeros(1, wire.ACTION)
-        self._action["command"] = wire.STEP
-        self._parts, self._ticks, self._picture = (self._action[name] for name in ("parts", "ticks", "picture"))
-        self._sent = self._action.view(np.uint8).data
+        self.facts = wire.Facts(*(0,) * len(wire.Facts._fields))
         for left in range(START_TRIES - 1, -1, -1):
             self._process = Process(program, world, json.dumps(settings))
             self._patience_s = 0.0
@@ -47,10 +51,11 @@ class Server:
                 if not left:
                     raise
         self.hello: dict[str, Any] = json.loads(hello)
-        sizes = (self.hello["reply"], self.hello["action"], self.hello["picture"])
-        if sizes != (wire.REPLY_BYTES, wire.ACTION.itemsize - 8, wire.PICTURE_BYTES):
+        sizes = tuple(self.hello[part] for part in ("reply", "sight", "action", "picture"))
+        if sizes != (wire.REPLY_BYTES, wire.SIGHT_BYTES, wire.ACTION.size, wire.PICTURE_BYTES):
             self.kill()
             raise LuantiLost(f"the mod's structures have {sizes} bytes; rlgpt/envs/luanti and its mod are of different versions")
+        self._send(wire.CODES, codes(self.hello["nodes"]), start_s)
 
     @property
     def pid(self) -> int:
@@ -66,26 +71,37 @@ class Server:
         self._send(wire.RESET, json.dumps(order).encode(), wait_s)
         self._receive(wait_s)
 
-    def step(self, parts: Any, ticks: int, picture: bool, wait_s: float) -> None:
+    def step(self, parts: Sequence[int], ticks: int, picture: bool, wait_s: float) -> None:
         """`ticks` ticks with these eight parts (`envs/luanti/actions.py`). Raises LuantiLost."""
-        self._patience(wait_s)
-        self._parts[0] = parts
-        self._ticks[0], self._picture[0] = ticks, picture
+        if wait_s != self._patience_s:
+            self._patience(wait_s)
         try:
-            self._process.end.sendall(self._sent)
+            self._process.end.sendall(wire.ACTION.pack(wire.STEP, 0, *parts, ticks, picture))
         except OSError as error:
             raise self._lost(f"it takes no request ({error})") from None
         self._receive(wait_s)
 
+    def arrays(self) -> bytearray:
+        """The arrays of the last answer, bytes of a record of `wire.ARRAYS`; a copy."""
+        return self._buffer[wire.ARRAYS_AT : wire.REPLY_BYTES]
+
+    def sight(self) -> bytearray:
+        """What is seen, where the last answer was `fresh` (see `sight.Sight`); a copy."""
+        return self._buffer[wire.REPLY_BYTES : wire.REPLY_BYTES + wire.SIGHT_BYTES]
+
     def tail(self) -> bytes:
         """The text that came with the last answer, b"" if none did."""
-        size = int(self.view["tail"][0])
-        return bytes(self._bytes[wire.REPLY_BYTES : wire.REPLY_BYTES + size]) if size else b""
+        size = self.facts.tail
+        return bytes(self._bytes[self._fixed : self._fixed + size]) if size else b""
 
     def picture(self) -> npt.NDArray[Any]:
         """The picture that came with the last answer, a record of `wire.PICTURE`."""
-        start = wire.REPLY_BYTES + int(self.view["tail"][0])
+        start = self._fixed + self.facts.tail
         return np.frombuffer(bytes(self._bytes[start : start + wire.PICTURE.itemsize]), wire.PICTURE)
+
+    @property
+    def _fixed(self) -> int:
+        return wire.REPLY_BYTES + wire.SIGHT_BYTES if self.facts.fresh else wire.REPLY_BYTES
 
     def probe(self, code: str, wait_s: float = 30.0) -> str:
         """What Lua code returns in the server; only where the setting `probe` is on, for tests."""
@@ -102,12 +118,12 @@ class Server:
         self._send(command, body, wait_s)
         deadline = time.monotonic() + wait_s
         head = self._some(4, deadline)
-        return self._some(struct.unpack("<i", head)[0], deadline).decode()
+        return self._some(int.from_bytes(head, "little"), deadline).decode()
 
     def _send(self, command: int, body: bytes, wait_s: float) -> None:
         self._patience(wait_s)
         try:
-            self._process.end.sendall(struct.pack("<ii", command, len(body)) + body)
+            self._process.end.sendall(wire.REQUEST.pack(command, len(body)) + body)
         except OSError as error:
             raise self._lost(f"it takes no request ({error})") from None
 
@@ -118,7 +134,7 @@ class Server:
             got += self._take(memoryview(data)[got:], deadline)
         return bytes(data)
 
-    def _take(self, into: memoryview, deadline: float) -> int:
+    def _take(self, into: bytearray | memoryview, deadline: float) -> int:
         try:
             got = self._process.end.recv_into(into)
         except BlockingIOError:
@@ -127,7 +143,7 @@ class Server:
             raise self._lost(str(error)) from None
         if not got:
             raise self._lost("it ended")
-        if time.monotonic() > deadline:
+        if deadline and time.monotonic() > deadline:
             raise self._lost("it did not answer in time")
         return got
 
@@ -136,18 +152,20 @@ class Server:
         if wait_s != self._patience_s:
             self._patience_s = wait_s
             for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
-                self._process.end.setsockopt(socket.SOL_SOCKET, option, struct.pack("@ll", int(wait_s), int(wait_s % 1 * 1e6)))
+                self._process.end.setsockopt(socket.SOL_SOCKET, option, _TIMEVAL.pack(int(wait_s), int(wait_s % 1 * 1e6)))
 
     def _receive(self, wait_s: float) -> None:
         """One answer into the buffer."""
-        deadline = time.monotonic() + wait_s
-        got, total = 0, wire.REPLY_BYTES
-        while got < total:
-            got += self._take(self._bytes[got:], deadline)
-            if got >= 4:
-                total = int(self._total[0])
-                if not wire.REPLY_BYTES <= total <= len(self._buffer):
-                    raise self._lost(f"an answer of {total} bytes")
+        deadline, got = 0.0, 0
+        while True:
+            got += self._take(self._bytes[got:] if got else self._buffer, deadline)
+            if got >= wire.FACTS.size:
+                self.facts = facts = wire.Facts._make(wire.FACTS.unpack_from(self._buffer))
+                if got == facts.total:
+                    return
+                if not wire.REPLY_BYTES <= facts.total <= len(self._buffer):
+                    raise self._lost(f"an answer of {facts.total} bytes")
+            deadline = deadline or time.monotonic() + wait_s
 
     def _lost(self, why: str) -> LuantiLost:
         code = self._ended()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
+
+import numpy as np
 
 from rlgpt.envs.luanti import wire
 from rlgpt.envs.luanti.blocks import Blocks
 from rlgpt.envs.luanti.names import KINDS
 
+_HITS = struct.Struct(f"<{1 + wire.HITS}i")
 _AROUND = [(i - 1, j - 1, k - 1) for i in range(3) for j in range(3) for k in range(3)]
 
 
@@ -15,47 +19,57 @@ class Sight:
     """Made for one server; what nothing new was seen for is told again as it was."""
 
     def __init__(self, blocks: Blocks) -> None:
-        self._code = blocks.code
         # In these two MineDojo has the names that Minecraft displays, by which a log is wood.
         self._named = ["wood" if name == "log" else name for name in blocks.names]
-        self._told: dict[str, Any] = {}
+        self._shown = ["wood" if name == "log" else name for name in blocks.distinct]
+        self._around: dict[bytes, list[list[Any]]] = {}
+        self._places: dict[bytes, dict[str, list[list[int]]]] = {}
 
-    def told(self, view: Any) -> dict[str, Any]:
-        """Of an answer, a record of `wire.REPLY`.
+    def told(self, sight: bytearray) -> dict[str, Any]:
+        """Of the bytes the mod tells.
 
         blocks  [name, dx, dy, dz] of every known block around that is not air, in MineDojo's order
         seen    the nearest hit of the lidar's rays for every kind of block: distance, degrees down and to the right of the view
         found   the nearest remembered places of each kind, [x, y, z], at most four each
         voxels  [17, 11, 17] uint8: what is known of the cube around, by x, y, z; numbers of `blocks.BLOCKS`
         """
-        if view["fresh"] or not self._told:
-            voxels = self._code[view["cube"]].transpose(2, 0, 1)
-            self._told = {"blocks": self._near(view), "seen": self._hits(view), "found": _found(view), "voxels": voxels}
-        return self._told
+        return {
+            "blocks": self._near(bytes(sight[wire.AROUND_AT : wire.CUBE_AT])),
+            "seen": self._hits(sight),
+            "found": self._found(bytes(sight[: wire.HITS_AT])),
+            "voxels": np.frombuffer(sight, np.uint8, wire.CELLS, wire.CUBE_AT).reshape(wire.CUBE),
+        }
 
-    def _near(self, view: Any) -> list[list[Any]]:
-        y, x = wire.HEIGHT, wire.RADIUS
-        middle = view["cube"][y - 1 : y + 2, x - 1 : x + 2, x - 1 : x + 2]
-        numbers = middle.transpose(2, 0, 1).ravel().tolist()
-        return [[self._named[n], *_AROUND[i]] for i, n in enumerate(numbers) if n > wire.UNSEEN]
+    def _near(self, told: bytes) -> list[list[Any]]:
+        known = self._around.get(told)
+        if known is None:
+            numbers = wire.AROUND.unpack(told)
+            known = [[self._named[n], *_AROUND[i]] for i, n in enumerate(numbers) if n > wire.UNSEEN]
+            _keep(self._around, told, known)
+        return known
 
-    def _hits(self, view: Any) -> list[dict[str, Any]]:
-        count = int(view["hits"])
-        nearest: dict[str, list[float]] = {}
-        for number, hit in zip(view["hit_ids"][:count].tolist(), view["hit_at"][:count].tolist(), strict=True):
-            name = self._named[number]
-            if name not in nearest or hit[0] < nearest[name][0]:
-                nearest[name] = hit
+    def _hits(self, sight: bytearray) -> list[dict[str, Any]]:
+        count, *numbers = _HITS.unpack_from(sight, wire.HITS_AT)
+        shown, places = self._shown, wire.HIT.iter_unpack(sight[wire.HIT_PLACES_AT : wire.HIT_PLACES_AT + count * wire.HIT.size])
         return [
-            {"kind": "block", "name": name, "distance": hit[0], "down": hit[1], "right": hit[2]}
-            for name, hit in sorted(nearest.items(), key=_by_distance)
+            {"kind": "block", "name": shown[number], "distance": distance, "down": down, "right": right}
+            for number, (distance, down, right) in zip(numbers, places, strict=False)
         ]
 
+    def _found(self, told: bytes) -> dict[str, list[list[int]]]:
+        known = self._places.get(told)
+        if known is None:
+            numbers = wire.PLACES.unpack(told)
+            kinds, known = len(KINDS), {}
+            for kind, (name, count) in enumerate(zip(KINDS, numbers, strict=False)):
+                first = kinds + kind * 3 * wire.KEPT
+                if count:
+                    known[name] = [list(numbers[at : at + 3]) for at in range(first, first + 3 * min(count, wire.KEPT), 3)]
+            _keep(self._places, told, known)
+        return known
 
-def _found(view: Any) -> dict[str, list[list[int]]]:
-    counts, places = view["counts"].tolist(), view["places"]
-    return {kind: places[i, : min(counts[i], wire.KEPT)].tolist() for i, kind in enumerate(KINDS) if counts[i]}
 
-
-def _by_distance(hit: tuple[str, list[float]]) -> list[float]:
-    return hit[1]
+def _keep(cache: dict[bytes, Any], key: bytes, value: Any) -> None:
+    if len(cache) > 256:
+        cache.clear()
+    cache[key] = value

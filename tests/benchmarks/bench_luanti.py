@@ -94,7 +94,7 @@ def worlds(count: int) -> None:
             for item in info["new"].split():
                 first.setdefault(item, []).append(info["step"])
 
-        luanti_by_hand.play(env.unwrapped, seed, luanti_by_hand.diamond, watch=watch)
+        luanti_by_hand.play(env.unwrapped, seed, luanti_by_hand.find_diamond, watch=watch)
     print(f"\n| by hand, {count} held-out worlds | got it | median tick |\n|---|---|---|")
     for item, when in first.items():
         print(f"| {item} | {len(when)} | {statistics.median(when):,.0f} |")

@@ -243,7 +243,7 @@ def test_skill_written_for_minedojo_with_its_toolkit_gets_planks_here(made):
 @pytest.mark.parametrize("seed", [0, 6])
 def test_a_reader_of_the_card_gets_from_bare_hands_to_an_iron_pickaxe_in_fair_view(made, seed):
     env = made(target="iron_pickaxe")
-    info = luanti_by_hand.play(env, seed, luanti_by_hand.iron_pickaxe)
+    info = luanti_by_hand.play(env, seed, luanti_by_hand.make_iron_pickaxe)
     assert info["success"], info["have"]
 
 

@@ -16,21 +16,28 @@ function rl.direction(a)
   return -sin(rad(a.yaw)) * flat, -sin(rad(a.pitch)), -cos(rad(a.yaw)) * flat
 end
 
-local function blocked(x, y, z)
+-- Whether a column of two or three nodes has one that stops a body.
+local function stands_in(x, low, high, z)
   local get, walkable = rl.get, rl.walkable
-  for iy = floor(y + 0.5), floor(y + TALL - 1e-4 + 0.5) do
-    for ix = floor(x - HALF + 0.5), floor(x + HALF - 1e-4 + 0.5) do
-      for iz = floor(z - HALF + 0.5), floor(z + HALF - 1e-4 + 0.5) do
-        if walkable[get(ix, iy, iz)] == 1 then return true end
-      end
-    end
-  end
-  return false
+  return walkable[get(x, low, z)] == 1 or walkable[get(x, low + 1, z)] == 1 or (high > low + 1 and walkable[get(x, high, z)] == 1)
+end
+
+local function blocked(x, y, z)
+  local low, high = floor(y + 0.5), floor(y + TALL - 1e-4 + 0.5)
+  local west, east = floor(x - HALF + 0.5), floor(x + HALF - 1e-4 + 0.5)
+  local south, north = floor(z - HALF + 0.5), floor(z + HALF - 1e-4 + 0.5)
+  return stands_in(west, low, high, south) or (east ~= west and stands_in(east, low, high, south))
+    or (north ~= south and (stands_in(west, low, high, north) or (east ~= west and stands_in(east, low, high, north))))
 end
 rl.blocked = blocked
 
 -- Move along one axis as far as it goes; whether something was in the way.
 local function slide(a, dx, dy, dz)
+  -- Less than the body's own width and height: what is in the way would touch where it ends.
+  if abs(dx) < 0.6 and abs(dy) < 1.7 and abs(dz) < 0.6 and not blocked(a.x + dx, a.y + dy, a.z + dz) then
+    a.x, a.y, a.z = a.x + dx, a.y + dy, a.z + dz
+    return false
+  end
   local n = max(1, ceil(max(abs(dx), abs(dy), abs(dz)) / 0.05))
   dx, dy, dz = dx / n, dy / n, dz / n
   for _ = 1, n do
@@ -70,9 +77,8 @@ local function walk(a, ahead, left, speed)
 end
 
 local function breathe(a)
-  local head = rl.registered[at(a, rl.EYE)]
   a.breath_clock = a.breath_clock + 1
-  local drowning = head and head.drowning or 0
+  local drowning = rl.drowning[at(a, rl.EYE)]
   if drowning > 0 then
     if a.breath_clock >= DROWN_TICKS then
       a.breath_clock = 0
@@ -86,12 +92,10 @@ local function breathe(a)
   end
 end
 
+local HEIGHTS = rl.ffi.new("double[3]", {0.05, 0.9, 1.5})
 local function burn(a)
   local worst = 0
-  for _, above in ipairs({0.05, 0.9, 1.5}) do
-    local def = rl.registered[at(a, above)]
-    worst = max(worst, def and def.damage_per_second or 0)
-  end
+  for i = 0, 2 do worst = max(worst, rl.harm[at(a, HEIGHTS[i])]) end
   a.hurt_clock = worst > 0 and a.hurt_clock + 1 or 0
   if a.hurt_clock >= HURT_TICKS then
     a.hurt_clock = 0
@@ -102,13 +106,13 @@ end
 -- One tick: ahead and left -1, 0 or 1; jump, sneak and sprint as in MineDojo's third part.
 function rl.move(a, ahead, left, jump, sneak, sprint)
   a.sneaking = sneak
-  local def = rl.registered[at(a, 0.5)]
-  a.in_liquid = rl.liquid[rl.id_of[def.name]] == 1
+  local within = at(a, 0.5)
+  a.in_liquid = rl.liquid[within] == 1
   local before = a.vy
   local speed = sneak and SNEAK or (sprint and SPRINT or WALK)
   if a.in_liquid then
     -- The engine's terminal speed of sinking: 2 * movement_liquid_sink against its resistance, by viscosity.
-    a.vy = jump and SWIM or (-20 / (100 * (0.3 * (def.liquid_viscosity or 1) + 0.7)) - (sneak and SWIM or 0))
+    a.vy = jump and SWIM or (-20 / (100 * (0.3 * (rl.registered[within].liquid_viscosity or 1) + 0.7)) - (sneak and SWIM or 0))
     speed, before = speed * 0.5, a.vy
   else
     if jump and a.on_ground then before = JUMP end

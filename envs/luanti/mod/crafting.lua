@@ -37,7 +37,7 @@ end)
 -- Whether what has to be near is: `what` is table or furnace.
 function rl.near(a, what)
   local kind = rl.settings.near[what]
-  return (a.near and a.near[kind] or 1e9) <= NEAR
+  return a.near ~= nil and a.near[kind - 1] <= NEAR
 end
 
 local function held(a)

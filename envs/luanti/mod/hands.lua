@@ -6,7 +6,7 @@ local REACH = 4.0                      -- the engine's range of a hand, from the
 
 function rl.point(a, stops)
   local dx, dy, dz = rl.direction(a)
-  return rl.cast(a.x, a.y + rl.EYE, a.z, dx, dy, dz, REACH, stops, true)
+  return rl.cast(a.x, a.y + rl.EYE, a.z, dx, dy, dz, REACH, stops)
 end
 
 local function spot(x, y, z) return {x = x, y = y, z = z} end
@@ -32,7 +32,7 @@ local function seconds(a, id)
 end
 
 local function attack(a)
-  local id, _, _, x, y, z = rl.point(a, rl.pointable)
+  local id, x, y, z = rl.point(a, rl.pointable)
   if id < 0 then
     a.digging = 0
     return -1
@@ -63,7 +63,7 @@ local function place(a, slot)
   if stack:is_empty() then return -2 end
   local def = minetest.registered_nodes[stack:get_name()]
   if not def then return -3 end
-  local id, _, _, x, y, z, px, py, pz = rl.point(a, rl.pointable)
+  local id, x, y, z, px, py, pz = rl.point(a, rl.pointable)
   if id < 0 then return -1 end
   local into = rl.registered[id].buildable_to and spot(x, y, z) or spot(px, py, pz)
   if def.walkable and occupied(a, into.x, into.y, into.z) then return -10 end
@@ -88,7 +88,7 @@ local function use(a)
   local def = stack:get_definition()
   local edible = next(def.groups or {}) and (def.groups.food_apple or def.groups.food_bread or def.groups.food_blueberries)
   if stack:is_empty() or not (stack:get_name():find("^bucket:") or edible) then return -3 end
-  local id, _, _, x, y, z, px, py, pz = rl.point(a, stack:get_name() == "bucket:bucket_empty" and rl.scoopable or rl.pointable)
+  local id, x, y, z, px, py, pz = rl.point(a, stack:get_name() == "bucket:bucket_empty" and rl.scoopable or rl.pointable)
   if id < 0 and not edible then return -1 end
   local pointed = id < 0 and {type = "nothing"} or {type = "node", under = spot(x, y, z), above = spot(px, py, pz)}
   local name, count = stack:get_name(), stack:get_count()

@@ -12,18 +12,21 @@ rl.ffi.cdef((([[
 ssize_t read(int fd, void *buffer, size_t size);
 ssize_t write(int fd, const void *buffer, size_t size);
 typedef struct { int32_t command, size; } rl_request;
-typedef struct { int32_t parts[8], ticks, picture; } rl_action;
+typedef struct { rl_request request; int32_t parts[8], ticks, picture; } rl_action;
 typedef struct {
   int32_t total, tail, fresh;
-  float self[16], progress, breath;
-  int32_t on_ground, in_liquid, died, done, tick, damage, dug;
-  int32_t pointed[4];
-  int32_t counts[KINDS], places[PLACES];
-  float nearest[COMPASS];
-  int32_t hits, hit_ids[HITS];
-  float hit_at[HITS * 3];
-  float lidar[RAYS];
-  uint16_t cube[CELLS];
+  int32_t on_ground, in_liquid, died, done, tick, damage, dug, pointed[4];
+  float progress, breath, self[16];
+  float lidar[RAYS], nearest[COMPASS];
 } rl_reply;
+// Follows only where `fresh` says that something of it has changed; then come `tail` bytes of text, then the picture.
+typedef struct {
+  int32_t counts[KINDS], places[PLACES];
+  int32_t hits, hit_names[HITS];
+  float hit_at[HITS * 3];
+  uint16_t around[27];
+  uint8_t cube[CELLS], padding[3];
+} rl_sight;
+typedef struct { rl_reply reply; rl_sight sight; } rl_answer;
 typedef struct { uint16_t id[4096], depth[4096]; uint8_t face[4096]; } rl_picture;
 ]]):gsub("%u%u%u+", function(name) return sizes[name] and tostring(sizes[name]) end)))

@@ -7,9 +7,13 @@ rl.walkable = ffi.new("uint8_t[65536]")        -- stops a body
 rl.pointable = ffi.new("uint8_t[65536]")       -- stops a hand
 rl.scoopable = ffi.new("uint8_t[65536]")       -- stops a bucket
 rl.liquid = ffi.new("uint8_t[65536]")
+rl.drowning = ffi.new("uint8_t[65536]")        -- damage every two seconds to who has no breath left in it
+rl.harm = ffi.new("uint8_t[65536]")            -- damage a second to who is in it
 rl.opaque = ffi.new("uint8_t[65536]")          -- stops sight
 rl.something = ffi.new("uint8_t[65536]")       -- stops a ray of the lidar
 rl.drawn = ffi.new("uint8_t[65536]")           -- is in pictures: all but plants, of which a cube would give a wrong idea
+rl.code_of = ffi.new("uint8_t[65536]")         -- number in `blocks.BLOCKS`, told by the other end
+rl.shown_as = ffi.new("uint16_t[65536]")       -- number of its name, which other nodes may have too; told likewise
 rl.kind_of = ffi.new("uint8_t[65536]")         -- remembered kind, from 1; 0 for none
 rl.names, rl.id_of = {}, {}
 rl.registered = {}
@@ -49,6 +53,7 @@ minetest.register_on_mods_loaded(function()
     rl.pointable[id] = def.pointable and 1 or 0
     rl.liquid[id] = is_liquid and 1 or 0
     rl.scoopable[id] = (def.pointable or def.liquidtype == "source") and 1 or 0
+    rl.drowning[id], rl.harm[id] = def.drowning or 0, def.damage_per_second or 0
     rl.opaque[id] = clear[def.drawtype] and 0 or 1
     rl.something[id] = (id > rl.UNSEEN and def.drawtype ~= "airlike") and 1 or 0
   end

@@ -1,9 +1,10 @@
 -- The loop: requests are answered inside one step of the engine, thousands of them, until the engine itself has something to do.
 local rl = ...
 local ffi, C = rl.ffi, rl.ffi.C
-local HELLO, RESET, STEP, PROBE, STOP = 1, 2, 3, 4, 5
-local request, action, reply = ffi.new("rl_request"), ffi.new("rl_action"), ffi.new("rl_reply")
-local FIXED = ffi.sizeof("rl_reply")
+local HELLO, RESET, STEP, PROBE, STOP, CODES = 1, 2, 3, 4, 5, 6
+local action, whole = ffi.new("rl_action"), ffi.new("rl_answer")
+local request, reply, sight = action.request, whole.reply, whole.sight
+local ACTION, ALWAYS, ALL = ffi.sizeof("rl_action"), ffi.sizeof("rl_reply"), ffi.sizeof("rl_answer")
 local agent
 
 local function read(target, size)
@@ -31,9 +32,11 @@ local function write_text(text)
   write(text, #text)
 end
 
-local function read_text(size)
+-- The text after a request, of which the first `got` bytes came along with it.
+local function read_text(size, got)
   local text = ffi.new("char[?]", math.max(1, size))
-  if not read(text, size) then return nil end
+  ffi.copy(text, action.parts, math.min(got, size))
+  if got < size and not read(text + got, size - got) then return nil end
   return ffi.string(text, size)
 end
 
@@ -46,15 +49,16 @@ local function belongings()
 end
 
 local function answer(with_picture)
-  rl.see(agent, reply)
+  rl.see(agent, reply, sight)
   reply.progress, reply.breath, reply.tick, reply.damage = agent.progress, agent.breath, agent.tick, agent.damage
   reply.on_ground, reply.in_liquid = agent.on_ground and 1 or 0, agent.in_liquid and 1 or 0
   reply.died, reply.done, reply.dug = agent.hp <= 0 and 1 or 0, agent.done, agent.dug
   local text = agent.bag_changed and belongings() or ""
   agent.bag_changed = false
+  local fixed = reply.fresh == 1 and ALL or ALWAYS
   reply.tail = #text
-  reply.total = FIXED + #text + (with_picture and rl.PICTURE_BYTES or 0)
-  write(reply, FIXED)
+  reply.total = fixed + #text + (with_picture and rl.PICTURE_BYTES or 0)
+  write(whole, fixed)
   if #text > 0 then write(text, #text) end
   if with_picture then write(rl.paint(agent), rl.PICTURE_BYTES) end
 end
@@ -89,6 +93,7 @@ local function reset(order)
   rl.enter_area(order.area, function(place)
     rl.seed(order.seed)
     rl.forget_remembered()
+    rl.forget_pose()
     agent = rl.born(place)
     for i, item in ipairs(order.inventory or {}) do agent.bag:set_stack("main", i, ItemStack({name = item[1], count = item[2]})) end
     rl.agent = agent
@@ -96,6 +101,7 @@ local function reset(order)
   end)
 end
 
+-- The numbers of blocks follow, once they are told.
 local function hello()
   local nodes = {}
   for id = 0, #rl.names do
@@ -106,7 +112,8 @@ local function hello()
     end
     nodes[id + 1] = {rl.names[id], rl.walkable[id], rl.liquid[id], tiles}
   end
-  write_text(minetest.write_json({nodes = nodes, reply = FIXED, action = ffi.sizeof("rl_action"), picture = rl.PICTURE_BYTES}))
+  write_text(minetest.write_json({nodes = nodes, reply = ALWAYS, sight = ffi.sizeof("rl_sight"), action = ACTION,
+    picture = rl.PICTURE_BYTES}))
 end
 
 local function probe(code)
@@ -125,21 +132,29 @@ local function serve()
     resume()
     if rl.pending then return false end
   end
-  if not read(request, 8) then
+  -- Mostly an action, in one piece. The other end sends nothing before it was answered.
+  local got = tonumber(C.read(rl.fd, action, ACTION))
+  if got < 8 then
     minetest.request_shutdown()
     rl.fd = -1
     return false
   end
+  got = got - 8
   if request.command == STEP then
-    if not read(action, ffi.sizeof("rl_action")) then return false end
+    if got < ACTION - 8 and not read(ffi.cast("char *", action.parts) + got, ACTION - 8 - got) then return false end
     agent.done, agent.dug, agent.damage = 0, -1, 0
     play(action.ticks, true)
   elseif request.command == RESET then
-    reset(minetest.parse_json(read_text(request.size)))
+    reset(minetest.parse_json(read_text(request.size, got)))
+  elseif request.command == CODES then
+    local codes = read_text(request.size, got)
+    local count = #codes / 3
+    ffi.copy(rl.code_of, codes, count)
+    ffi.copy(rl.shown_as, codes:sub(count + 1), 2 * count)
   elseif request.command == HELLO then
     hello()
   elseif request.command == PROBE and rl.settings.probe then
-    probe(read_text(request.size))
+    probe(read_text(request.size, got))
   elseif request.command == STOP then
     minetest.request_shutdown()
     rl.fd = -1

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlgpt.agents import arenas
+from rlgpt.agents.llm.providers import HAND_WRITTEN
 from rlgpt.agents.loops import RunState
 from rlgpt.runtime.bill import role_words
 from rlgpt.runtime.parts import mode_words, seed_words, stage_lines
@@ -87,11 +88,14 @@ def origin(summary: Summary) -> str:
     if state.submitted is not None and state.task.mode == "rl-only":
         return "no model asked"
     asked = list(state.spent.questions.values())
-    recorded = sum(question.origin == "recorded" for question in asked)
+    by_hand = sum(question.model == HAND_WRITTEN for question in asked)
+    recorded = sum(question.origin == "recorded" for question in asked) - by_hand
     live = Counter(question.model for question in asked if question.origin != "recorded")
     parts = [f"{number} live by {model}" for model, number in live.items()]
     if recorded:
         parts.insert(0, f"{recorded} recorded (offline)")
+    if by_hand:
+        parts.insert(0, f"{by_hand} written by hand (offline), by no model")
     return ", ".join(parts) or "none"
 
 

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from rlgpt.agents.llm.providers import HAND_WRITTEN
 from rlgpt.agents.scoring import wilson
+from rlgpt.bus.messages import ModelAsked
 from rlgpt.runtime.html.element import Markup, el
 from rlgpt.runtime.report import Summary
 from rlgpt.runtime.study import Cell, groups
@@ -27,7 +29,7 @@ class Row:
     """One arm of one scenario. Figures other than the success rate are means over the seeds; None where no run has ended.
 
     interval  how low and high were had: "t over seeds" or "Wilson, pooled episodes"
-    env_steps of learning and trials; origin: live, recorded (offline), mixed or none
+    env_steps of learning and trials; origin: live, recorded (offline), hand-written, mixed or none
     """
 
     scenario: str
@@ -99,9 +101,15 @@ def spread(rates: Sequence[float], successes: int, episodes: int) -> tuple[float
     return max(0.0, mean - half), min(1.0, mean + half), "t over seeds"
 
 
+def _origin(question: ModelAsked) -> str:
+    if question.model == HAND_WRITTEN:
+        return HAND_WRITTEN
+    return "recorded" if question.origin == "recorded" else "live"
+
+
 def _models(ended: Sequence[Summary]) -> str:
     asked = [question for summary in ended for question in summary.story.state.spent.questions.values()]
-    origins = {"recorded" if question.origin == "recorded" else "live" for question in asked}
+    origins = {_origin(question) for question in asked}
     return "mixed" if len(origins) > 1 else next(iter(origins), "none")
 
 

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from rlgpt.agents.llm.failures import RequestFailed
 from rlgpt.bus.models import Model
 
+HAND_WRITTEN = "hand-written"
+"""The model named in a transcript's answers that no model gave."""
 RECORDED = "recorded"
 """The model name that stands for the scenario's own transcript: no network, no key."""
 

@@ -51,7 +51,7 @@ class Line(BaseModel):
     usd              None where no price is known
     seconds          from the question to its end
     asked_at         RFC 3339, UTC
-    question_sha256  of system text, question and pictures, to notice that a question has changed since
+    question_sha256  of system text, question and pictures, to notice that a question has changed since; "" for an answer written by hand
     pictures         sha256 of each picture shown; the pictures themselves are files of the run
     """
 

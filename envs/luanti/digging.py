@@ -123,7 +123,9 @@ def tunnel(obs: Any, info: Info, heading: tuple[int, int], length: int, seek: tu
         obs, info = yield from take_tool(obs, info, block_at(info, target))
         _, down = aim.angles(info, (target[0] + 0.5, target[1] + 0.5, target[2] + 0.5))
         right = aim.turn(math.degrees(math.atan2(-dx, dz)) - info["yaw"])
-        obs, info = yield action(info, ahead=int(round(right / info["camera"]) == 0), right=right, down=down, do="attack")
+        # Stairs: whoever walks on before the lowest block is gone stays on this level.
+        walks = round(right / info["camera"]) == 0 and (slope == 0 or all(is_free(info, cell) for cell in ahead[: 2 - slope]))
+        obs, info = yield action(info, ahead=int(walks), right=right, down=down, do="attack")
         if info["refused"].startswith("the tool"):
             break
     return obs, info

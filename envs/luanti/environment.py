@@ -22,7 +22,7 @@ from rlgpt.envs.luanti import actions, names, wire
 from rlgpt.envs.luanti.belongings import ITEMS, REFUSED, Belongings
 from rlgpt.envs.luanti.blocks import SOLID, Blocks
 from rlgpt.envs.luanti.server import LuantiLost, Server
-from rlgpt.envs.luanti.sight import Sight
+from rlgpt.envs.luanti.sight import Sight, creatures
 
 Obs = dict[str, npt.NDArray[Any]]
 # Guss et al. 2019 (MineRL): points of ObtainDiamond, each once an episode.
@@ -64,6 +64,9 @@ class Luanti(gymnasium.Env[Obs, Any]):
     ores       `shallow` (iron from y = 0, diamonds from -32 down) or `stock` (iron from -128, diamonds from -1024)
     table      whether recipes of more than 2 x 2 need a crafting table within 5 blocks
     furnace    whether smelting needs a furnace within 5 blocks
+    monsters   zombies come up in the dark (mod/creatures.lua); `info["seen"]` tells of those in view
+    hunger     food falls with work, health comes back with food (mod/hunger.lua); otherwise both stay
+    daylight   `day` or `night` always, or a `cycle` of 24,000 ticks from sunrise on
     xray       everything around is known at once, seen or not: for debugging
     world      seed of the map, of which an episode's seed picks an area
     step_s     seconds until a server that does not answer is given up; `reset_s` likewise
@@ -86,6 +89,9 @@ class Luanti(gymnasium.Env[Obs, Any]):
         ores: str = "shallow",
         table: bool = True,
         furnace: bool = True,
+        monsters: bool = False,
+        hunger: bool = False,
+        daylight: str = "day",
         xray: bool = False,
         world: int = 42,
         step_s: float = 20.0,
@@ -99,6 +105,8 @@ class Luanti(gymnasium.Env[Obs, Any]):
                 raise ValueError(f"{name} {value!r}: expected {' or '.join(known)}")
         if ores not in ("shallow", "stock"):
             raise ValueError(f"ores {ores!r}: expected shallow or stock")
+        if daylight not in ("day", "night", "cycle"):
+            raise ValueError(f"daylight {daylight!r}: expected day, night or cycle")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; Luanti here knows only 'rgb_array'")
         if not 0 <= voxels <= wire.HEIGHT:
@@ -111,7 +119,11 @@ class Luanti(gymnasium.Env[Obs, Any]):
         self._given = [(names.GIVEN[name], number) for name, number in (inventory or {}).items()]
         self._target, self._count, self._sparse, self._ticks = target, count, reward == "sparse", ticks
         self._voxels, self._waits, self._world = voxels, (step_s, reset_s), world
-        self._settings = names.settings(ores, camera, table, furnace, xray, probe)
+        self._settings = names.settings(ores, camera, table, furnace, xray, probe) | {
+            "monsters": monsters,
+            "hunger": hunger,
+            "daylight": daylight,
+        }
         self.camera = camera
         self.render_mode = render_mode
         self._pictures = pictures
@@ -239,6 +251,7 @@ class Luanti(gymnasium.Env[Obs, Any]):
             "lidar": np.frombuffer(arrays, np.float32, _RAYS, 64),
             "nearest": np.frombuffer(arrays, np.float32, 4 * _KINDS, 64 + 4 * _RAYS).reshape(_KINDS, 4),
         }
+        self._creatures = creatures(arrays, server.facts.creatures)
         if self._pictures:
             seen["rgb"] = np.ascontiguousarray(self._rgb().transpose(2, 0, 1))
         if self._voxels:
@@ -287,7 +300,12 @@ class Luanti(gymnasium.Env[Obs, Any]):
             "slots": bag.slots,
             "craftable": bag.craftable,
             **self._told,
+            **({"seen": sorted([*self._told["seen"], *self._creatures], key=_distance)} if self._creatures else {}),
         }
+
+
+def _distance(hit: dict[str, Any]) -> float:
+    return float(hit["distance"])
 
 
 def _codes(nodes: list[list[Any]]) -> bytes:

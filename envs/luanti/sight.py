@@ -69,6 +69,15 @@ class Sight:
         return known
 
 
+def creatures(arrays: bytearray, count: int) -> list[dict[str, Any]]:
+    """Those in view, as `seen` tells of blocks; `arrays` are the bytes of a record of `wire.ARRAYS`."""
+    at = wire.ARRAYS.itemsize - 4 * wire.HIT.size
+    return [
+        {"kind": "entity", "name": "zombie", "distance": distance, "down": down, "right": right}
+        for distance, down, right in wire.HIT.iter_unpack(arrays[at : at + count * wire.HIT.size])
+    ]
+
+
 def _keep(cache: dict[bytes, Any], key: bytes, value: Any) -> None:
     if len(cache) > 256:
         cache.clear()

@@ -26,8 +26,10 @@ AIR, UNSEEN = 0, 1
 REQUEST = struct.Struct("<2i")
 ACTION = struct.Struct("<2i 8i 2i")  # the request, eight parts, ticks, whether to draw
 # Every answer begins with these numbers, in the order of `Facts`, and these arrays; `fresh` says whether what is seen follows.
-FACTS = struct.Struct("<3i 11i 2f 16f")
-ARRAYS = np.dtype([("self", "<f4", 16), ("lidar", "<f4", ROWS * COLUMNS), ("nearest", "<f4", (len(KINDS), 4))])
+FACTS = struct.Struct("<3i 12i 2f 16f")
+ARRAYS = np.dtype(
+    [("self", "<f4", 16), ("lidar", "<f4", ROWS * COLUMNS), ("nearest", "<f4", (len(KINDS), 4)), ("creatures", "<f4", (4, 3))]
+)
 ARRAYS_AT = FACTS.size - 64
 REPLY_BYTES = ARRAYS_AT + ARRAYS.itemsize
 # Nearest places; hits of the lidar; nodes beside the feet by x, y, south; the cube by x, y, south, numbers of `blocks.BLOCKS`.
@@ -61,6 +63,7 @@ class Facts(NamedTuple):
     pointed_x: int
     pointed_y: int
     pointed_z: int
+    creatures: int
     progress: float
     breath: float
     life: float

@@ -122,6 +122,13 @@ def test_drift_of_a_recorded_question_names_the_file(asker, recording):
     assert [entry["file"] for entry in logs if entry["event"] == "question_drifted"] == [str(recording)]
 
 
+def test_an_answer_that_was_given_to_no_question_does_not_drift(asker, tmp_path):
+    path = tmp_path / "by_hand.jsonl"
+    path.write_text(json.dumps({"key": "good", "role": "critic", "model": "hand-written", "outcome": "answered", "answer": GOOD}) + "\n")
+    asked = asker.ask(nobody, key="good", question="Whatever?", model="recorded", offline=path).asked
+    assert (asked.origin, asked.model, asked.drifted) == ("recorded", "hand-written", False)
+
+
 def test_the_recording_in_a_runs_own_transcript_folder_is_not_taken_for_what_was_said(asker, recording):
     asker.folder.mkdir(parents=True)
     inside = asker.folder / RECORDING

@@ -145,7 +145,7 @@ def iron_pickaxe(obs, info, number=1) -> Play:
 
 
 def mine(obs, info, ore, item, number, iron=9) -> Play:
-    """Straight down to y = -190, which shows five new blocks for each that is dug, then tunnels; takes iron and coal along on the way."""
+    """Straight down to y = -190, which uncovers five blocks for each that is dug, then tunnels; takes iron and coal along on the way."""
     turn = 0
     while count(info, item) < number and not info["died"]:
         begun = info["step"]
@@ -160,13 +160,16 @@ def mine(obs, info, ore, item, number, iron=9) -> Play:
         if count(info, item) >= number:
             break
         seek = () if near(info, ore) is not None else (ore,)  # what is near and was not reached is left alone
-        if here(info)[1] > -190 and info["life"] > 14:
-            obs, info = yield from descend(obs, info, max(-190, here(info)[1] - 12), seek)
-        if here(info)[1] <= -190 or info["step"] - begun < 5:
-            # Who was hurt by a fall into a cave goes down by stairs, where the ground ahead is seen.
-            at, slope = here(info), -1 if here(info)[1] > -190 and turn % 3 < 2 else 0
+        # Who was hurt by a fall into a cave sinks no more shafts: stairs show the ground ahead, and level tunnels find ore as well.
+        enough = -40 if ore == "diamond_ore" else -10
+        hurt = info["life"] <= (16 if here(info)[1] <= enough else 10)
+        level = enough if hurt else -190
+        if here(info)[1] > level and not hurt:
+            obs, info = yield from descend(obs, info, max(level, here(info)[1] - 12), seek)
+        if here(info)[1] <= level or info["step"] - begun < 5 or hurt:
+            at, slope = here(info), -1 if here(info)[1] > level and turn % 3 < 2 else 0
             obs, info = yield from tunnel(obs, info, ((1, 0), (0, 1), (-1, 0), (0, -1))[turn % 4], 12, seek, slope)
-            turn += here(info) == at
+            turn += here(info) == at or here(info)[1] > level
         if info["step"] == begun:
             obs, info = yield noop()
             turn += 1

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 from told_run import LOG, SCORE, review, told
 
+from rlgpt.agents.llm.providers import HAND_WRITTEN
 from rlgpt.runtime import report
 from rlgpt.runtime.run import RunFolder
 from rlgpt.runtime.view import LiveView, PlainView, ProcessLine, plan_tree
@@ -133,3 +134,12 @@ def test_run_that_did_not_end_says_how_to_go_on(tmp_path: Path):
     summary = report.Summary(RunFolder.create(tmp_path, "car"), story, running=False, ended_by="interrupted")
     assert summary.outcome == "interrupted"
     assert report.next_steps(summary)[0].startswith(f"rlgpt resume {summary.run.path} ")
+
+
+def test_answers_written_by_hand_are_called_that_and_no_models(tmp_path: Path):
+    story, _ = told()
+    questions = story.state.spent.questions
+    for key, asked in questions.items():
+        questions[key] = asked.model_copy(update={"model": HAND_WRITTEN})
+    summary = report.Summary(RunFolder.create(tmp_path, "car"), story, running=False)
+    assert report.origin(summary) == "1 written by hand (offline), by no model"

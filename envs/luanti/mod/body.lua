@@ -47,11 +47,14 @@ local function slide(a, dx, dy, dz)
   return false
 end
 
+rl.slide = slide
+
 local function at(a, above) return rl.get(floor(a.x + 0.5), floor(a.y + above + 0.5), floor(a.z + 0.5)) end
 
 function rl.hurt(a, amount)
   amount = min(a.hp, amount)
   a.hp, a.damage = a.hp - amount, a.damage + amount
+  rl.exhaust(a, 0.1)
 end
 
 local function land(a)
@@ -118,7 +121,9 @@ function rl.move(a, ahead, left, jump, sneak, sprint)
     if jump and a.on_ground then before = JUMP end
     a.vy = max(-60, before - GRAVITY * TICK)
   end
+  local x, z = a.x, a.z
   walk(a, ahead, left, speed)
+  rl.digest(a, abs(a.x - x) + abs(a.z - z), jump and a.on_ground, sprint)
   -- The mean of the speeds before and after: ticks are longer than the engine's frames, and a jump has to be as high.
   local rise = (before + a.vy) / 2 * TICK
   local hit = slide(a, 0, rise, 0)

@@ -32,6 +32,11 @@ local function seconds(a, id)
 end
 
 local function attack(a)
+  if rl.strike(a) then
+    rl.exhaust(a, 0.1)
+    a.digging, a.progress = 0, 0
+    return 0
+  end
   local id, x, y, z = rl.point(a, rl.pointable)
   if id < 0 then
     a.digging = 0
@@ -50,6 +55,7 @@ local function attack(a)
   a.digging, a.dx = 0, nil
   local pos = spot(x, y, z)
   if def.on_dig(pos, minetest.get_node(pos), a) == false then return -9 end
+  rl.exhaust(a, 0.005)
   a.dug, a.bag_changed = id, true
   return 1
 end

@@ -6,6 +6,7 @@
 --   trees    determinism of v7       sight    what the agent sees                    crafting recipes
 --   ores     shallower ores          places   areas and where an episode begins      player   what callbacks take for a player
 --   chance   random numbers          picture  id, depth and face of every pixel      serve    the loop
+--   hunger   food, healing, daylight  creatures  zombies
 local insecure = assert(minetest.request_insecure_environment(), "secure.trusted_mods has to name rlgpt")
 local rl = {
   ffi = insecure.require("ffi"),
@@ -18,7 +19,8 @@ local rl = {
 -- Twenty-odd loops of ours and the game's own code do not fit into LuaJIT's default of machine code, which it then throws away.
 insecure.require("jit").opt.start("maxtrace=4000", "maxmcode=8192", "maxrecord=8000")
 local folder = minetest.get_modpath(minetest.get_current_modname())
-for _, part in ipairs({"layout", "nodes", "ores", "trees", "chance", "map", "rays", "sight", "player", "body", "crafting", "hands", "places",
+for _, part in ipairs({"layout", "nodes", "ores", "trees", "chance", "map", "rays", "sight", "player", "hunger", "body", "creatures", "crafting", "hands",
+    "places",
     "picture", "serve"}) do
   assert(loadfile(folder .. "/" .. part .. ".lua"))(rl)
 end

@@ -15,9 +15,9 @@ typedef struct { int32_t command, size; } rl_request;
 typedef struct { rl_request request; int32_t parts[8], ticks, picture; } rl_action;
 typedef struct {
   int32_t total, tail, fresh;
-  int32_t on_ground, in_liquid, died, done, tick, damage, dug, pointed[4];
+  int32_t on_ground, in_liquid, died, done, tick, damage, dug, pointed[4], creatures;
   float progress, breath, self[16];
-  float lidar[RAYS], nearest[COMPASS];
+  float lidar[RAYS], nearest[COMPASS], creature_at[12];
 } rl_reply;
 // Follows only where `fresh` says that something of it has changed; then come `tail` bytes of text, then the picture.
 typedef struct {

@@ -41,6 +41,6 @@ function rl.born(place)
   bag:set_size("main", rl.SLOTS)
   return setmetatable({x = place.x, y = place.y, z = place.z, yaw = 0, pitch = 0, vy = 0, hp = 20, breath = 10, tick = 0, on_ground = false,
     sneaking = false, digging = 0, progress = 0, heat = 0, damage = 0, dug = -1, done = 0, bag = bag, bag_changed = true,
-    breath_clock = 0, hurt_clock = 0,
+    breath_clock = 0, hurt_clock = 0, food = 20, saturation = 5, exhausted = 0, digested = 0,
     origin_x = math.floor(place.x + 0.5), origin_z = math.floor(place.z + 0.5)}, Agent)
 end

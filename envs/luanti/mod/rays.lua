@@ -70,6 +70,15 @@ local function follow(ways, first, count, stride, stops, seeing)
 end
 rl.follow = follow
 
+-- Whether something that stops sight lies on a line, before its end. Nothing is seen by it.
+local blind_way = ffi.new("double[3]")
+function rl.blind(ox, oy, oz, dx, dy, dz, far_end)
+  rl.begin_lines(ox, oy, oz, far_end)
+  blind_way[0], blind_way[1], blind_way[2] = dx, dy, dz
+  follow(blind_way, 0, 1, 1, rl.opaque, false)
+  return met[0] >= 0
+end
+
 -- One line: id of the node it meets, x, y, z, and the node before it.
 local way = ffi.new("double[3]")
 function rl.cast(ox, oy, oz, dx, dy, dz, reach, stops)

@@ -50,6 +50,7 @@ end
 
 local function answer(with_picture)
   rl.see(agent, reply, sight)
+  if rl.settings.monsters then rl.tell_creatures(agent, reply) end
   reply.progress, reply.breath, reply.tick, reply.damage = agent.progress, agent.breath, agent.tick, agent.damage
   reply.on_ground, reply.in_liquid = agent.on_ground and 1 or 0, agent.in_liquid and 1 or 0
   reply.died, reply.done, reply.dug = agent.hp <= 0 and 1 or 0, agent.done, agent.dug
@@ -73,6 +74,7 @@ local function tick(first)
   rl.move(agent, way[p[0]], way[p[1]], p[2] == 1, p[2] == 2, p[2] == 3)
   local done = rl.act(agent, p[5], p[6], p[7], first)
   if done ~= 0 then agent.done = done end
+  rl.live_creatures(agent)
   agent.tick = agent.tick + 1
 end
 
@@ -94,6 +96,7 @@ local function reset(order)
     rl.seed(order.seed)
     rl.forget_remembered()
     rl.forget_pose()
+    rl.forget_creatures()
     agent = rl.born(place)
     for i, item in ipairs(order.inventory or {}) do agent.bag:set_stack("main", i, ItemStack({name = item[1], count = item[2]})) end
     rl.agent = agent

@@ -233,7 +233,7 @@ function rl.see(a, reply, sight)
     tell_remembered(a, sight, moved or edited)
     if moved or edited then
       pose.sky = sky_above(x, y + 2, z)
-      pose.light = minetest.get_node_light({x = x, y = y + 1, z = z}, 0.5) or 0
+      pose.light = minetest.get_node_light({x = x, y = y + 1, z = z}, rl.time_of_day(a)) or 0
     end
   end
   pose.cx, pose.cy, pose.cz, pose.x, pose.y, pose.z, pose.yaw, pose.pitch = x, y, z, a.x, a.y, a.z, a.yaw, a.pitch
@@ -244,7 +244,7 @@ function rl.see(a, reply, sight)
   end
   tell_compass(a, reply)
   local me = reply.self
-  me[0], me[1], me[2], me[3], me[4], me[5] = a.hp, 20, a.breath * 30, 0, 5, 0
+  me[0], me[1], me[2], me[3], me[4], me[5] = a.hp, a.food, a.breath * 30, 0, a.saturation, 0
   me[6], me[7], me[8], me[9], me[10] = a.x + 0.5 - a.origin_x, a.y + 0.5, a.origin_z + 0.5 - a.z, a.pitch, a.yaw
   me[11], me[12], me[13], me[14], me[15] = pose.light, has_table and 1 or 0, has_furnace and 1 or 0, 0, pose.sky
 end

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rlgpt.bus.task import Environment
+
+HOSTED_STEP_S = 0.03  # what a step of a slow host takes (MineDojo: some tens a second)
+UNLIMITED = 1000  # steps that a call counts for where nobody says how long an episode may be
+
+
+def call_deadline(deadline_s: float, environment: Environment, steps: int) -> float:
+    """Seconds a call of at most so many steps may take: `deadline_s`, or what they take in a hosted environment, whose steps are slow."""
+    if environment.host is None:
+        return deadline_s
+    return max(deadline_s, HOSTED_STEP_S * min(steps, environment.max_episode_steps or UNLIMITED))
+
 
 @dataclass(frozen=True)
 class Limits:

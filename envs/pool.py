@@ -24,7 +24,7 @@ from rlgpt.envs.crew import Crew, Lost, Orders
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
 from rlgpt.envs.layout import CALL, PRIMITIVE
 from rlgpt.envs.learned import packed
-from rlgpt.envs.limits import Limits
+from rlgpt.envs.limits import Limits, call_deadline
 from rlgpt.envs.space import fold, leaves, restore
 from rlgpt.envs.staffing import staff
 from rlgpt.envs.transitions import Call, Choice, EpisodeEnd, Primitive, Transitions
@@ -94,6 +94,7 @@ class WorkerPool:
         zygote = Zygote(environment, limits=limits)
         self._finalizer = weakref.finalize(self, zygote.close)
         longest = max([1, *(skill.max_steps for skill in self.skills)])
+        deadline_s = call_deadline(deadline_s, environment, longest)
         # A worker that waits for its host costs nothing, so that each hosted environment has one, and they wait side by side.
         wanted = environments if environment.host and workers is None else workers
         self.staffing = staff(environments, zygote.step_s * min(longest, 10), len(os.sched_getaffinity(0)), wanted)

@@ -21,7 +21,7 @@ from rlgpt.envs.errors import StartsInvalid, WorkerDied
 from rlgpt.envs.handle import Worker, plain
 from rlgpt.envs.layout import Shape
 from rlgpt.envs.learned import packed
-from rlgpt.envs.limits import Limits
+from rlgpt.envs.limits import Limits, call_deadline
 from rlgpt.envs.space import leaves
 from rlgpt.envs.transitions import EpisodeEnd
 from rlgpt.envs.zygote import Zygote, work_for
@@ -77,12 +77,13 @@ class Trials:
 
         success     expression that has to hold after some step of the call
         library     skills it may call
-        deadline_s  seconds one call may take; it is stopped softly at four fifths of it, then its worker is killed. No further
-                    seed is tried then: the draft has failed
+        deadline_s  seconds one call may take (of a host: see `call_deadline`); it is stopped softly at four fifths of it, then its worker
+                    is killed. No further seed is tried then: the draft has failed
         taken       receives, by seed, the actions each call took ([steps, ...]), as its worker logged them
         Raises SkillInvalid (the skill, one of the library, or the expression), WorkerDied (it does not even load, or its account
         of a trial that cannot be repeated is impossible).
         """
+        deadline_s = call_deadline(deadline_s, self._zygote.environment, skill.max_steps)
         with Replayer(self._zygote.environment, success, zygote=self._zygote, until_success=False) as clean:
             others = [other for other in library if other.name != skill.name]
             # `success` is a sub-action's here, so that the episode goes on after it.

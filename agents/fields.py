@@ -83,7 +83,8 @@ def solo_fields(state: RunState, number: int) -> dict[str, str]:
     steps, imports = str(task.loops.skill_steps), listed(task.environment.imports)
     given = {"max_steps": steps, "imports": imports, "library": "those of sub-actions before it", "remembered": remembered(task)}
     rules = render("skill_rules", name="<name of the sub-action>", **given)
-    return {**plan_fields(state, number), "rules": rules, "accepted_before": accepted_before(state, number)}
+    no_source = "" if task.mode == "code-only" else "; for `rl`: empty"
+    return {**plan_fields(state, number), "no_source": no_source, "rules": rules, "accepted_before": accepted_before(state, number)}
 
 
 def skill_fields(state: RunState, plan: PlanState, inner: Inner, earlier: Sequence[Entry] = ()) -> dict[str, str]:

@@ -219,6 +219,7 @@ def test_where_nothing_is_learned_no_question_speaks_of_a_learner():
     finished = run.learned(controller="climb")
     texts = [
         render("plan", **fields.plan_fields(run.state, 1)),
+        render("solo", **fields.solo_fields(run.state, 1)),
         render("divide", **fields.divide_fields(run.state)),
         render("skill", **fields.skill_fields(run.state, plan, climb)),
         render("controller", **fields.skill_fields(run.state, plan, plan.inner[CONTROLLER])),

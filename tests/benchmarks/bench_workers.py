@@ -1,9 +1,10 @@
 """Environment steps a second of the locked worker pool, paired with stable-baselines3's vector environments in one run.
 
-    python tests/benchmarks/bench_workers.py [--environments 8] [--workers 2] [--seconds 0.5] [--rounds 15] [--slow 300]
+    python tests/benchmarks/bench_workers.py [--environments 8] [--workers 2] [--seconds 0.5] [--rounds 15] [--slow 300] [--undisturbed]
 
 Prints a Markdown table. SubprocVecEnv and AsyncVectorEnv have one process per environment, as they always have; `workers` is ours, and
-PufferLib's, which takes part where it is installed. Actions are drawn beforehand; nothing learns.
+PufferLib's, which takes part where it is installed. Actions are drawn beforehand; nothing learns. `--undisturbed` (as root) gives all
+players, theirs and ours, the scheduler's real-time class, so that what else runs on a busy machine takes no part; keep it short then.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def ours(identifier: str, kwargs: dict[str, Any], n: int, workers: int | None, s
 
         def step() -> int:
             i = next(turn)
-            return int(pool.step(choices[i % 64], [i * n + k for k in range(n)]).duration.sum())
+            return int(pool.step(choices[i % 64], range(i * n, i * n + n)).duration.sum())
 
         yield step
 
@@ -128,16 +129,41 @@ def rate(step: Play, seconds: float) -> float:
     return taken / (now - begin)
 
 
-def rounds_of(players: dict[str, Callable[[], Any]], rounds: int, seconds: float) -> dict[str, list[float]]:
+def descendants(pid: int) -> Iterator[int]:
+    """This process's children, and theirs."""
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if int(entry.read_text().rpartition(")")[2].split()[1]) == pid:
+                yield int(entry.parent.name)
+                yield from descendants(int(entry.parent.name))
+
+
+@contextlib.contextmanager
+def real_time(wanted: bool) -> Iterator[None]:
+    """This process and its descendants in SCHED_FIFO; afterwards, this one as before (the others end with their players)."""
+    for pid in (os.getpid(), *descendants(os.getpid())) if wanted else ():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setscheduler(pid, os.SCHED_FIFO, os.sched_param(5))
+    try:
+        yield
+    finally:
+        if wanted:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def rounds_of(players: dict[str, Callable[[], Any]], rounds: int, seconds: float, undisturbed: bool) -> dict[str, list[float]]:
     """Steps a second of every player in every round. All stay alive, and play by turns: what slows the machine slows them alike."""
     with contextlib.ExitStack() as stack:
         plays = {name: stack.enter_context(begin()) for name, begin in players.items()}
         for play in plays.values():
             rate(play, 0.1)
         found: dict[str, list[float]] = {name: [] for name in plays}
-        for _ in range(rounds):
-            for name, play in plays.items():
-                found[name].append(rate(play, seconds))
+        with real_time(undisturbed):
+            for _ in range(rounds):
+                for name, play in plays.items():
+                    found[name].append(rate(play, seconds))
+                if undisturbed:
+                    time.sleep(seconds)  # the others' turn
     return found
 
 
@@ -169,6 +195,7 @@ def main() -> None:
     for name, default in (("environments", 8), ("workers", 2), ("rounds", 15), ("slow", 300)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--undisturbed", action="store_true")
     given = parser.parse_args()
     n, workers = given.environments, given.workers
     worlds = {
@@ -191,9 +218,12 @@ def main() -> None:
                 f"PufferLib, {count} workers": lambda name=name, kwargs=kwargs, count=count: pufferlib_vector(name, kwargs, n, count)
                 for count in sorted({1, workers})
             }
-        found[world] = rounds_of(players, given.rounds, given.seconds)
+        found[world] = rounds_of(players, given.rounds, given.seconds, given.undisturbed)
+    if not importlib.util.find_spec("pufferlib"):
+        print("PufferLib took no part: it is not installed here, and wants an older numpy than this project's\n")
     print(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; medians of {given.rounds} rounds in turn: environment steps/s, in brackets"
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}{', undisturbed' if given.undisturbed else ''}; medians of {given.rounds} "
+        "rounds in turn: environment steps/s, in brackets"
     )
     print("the median of the ratio to SubprocVecEnv in the same round\n")
     print("| |" + "".join(f" {world} |" for world in worlds))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -272,11 +272,13 @@ def _names(path: places.Path) -> list[str]:
     if path[:2] == ("llm", "roles") and len(path) == 3:
         return list(Model.model_fields)
     model: type[BaseModel] = Task
-    for part in path:
+    parts = iter(path)
+    for part in parts:
         field = model.model_fields.get(str(part))
         kinds = [field.annotation, *getattr(field.annotation, "__args__", ())] if field else []
         inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if inner is None:
+        # Of a mapping, such as `arenas`, the next part is a name of the user's.
+        if inner is None or (field and get_origin(field.annotation) is dict and next(parts, None) is None):
             return []
         model = inner
     return list(model.model_fields)

@@ -41,7 +41,7 @@ def test_ctrl_c_in_the_first_moment_ends_everything_too(rlgpt: Rlgpt):
 
 
 def test_killed_processes_are_started_again_and_the_run_reaches_its_end(rlgpt: Rlgpt):
-    launcher, run = rlgpt.launch(*QUICK, "trainer.env_steps=6144")
+    launcher, run = rlgpt.launch(*QUICK, "trainer.env_steps=6144", "shaping=abs(obs[1])")
     until("learning", learning(run))
     for victim in ("trainer-1", "broker", "slow"):
         os.kill(pid_of(run, victim), signal.SIGKILL)
@@ -53,6 +53,8 @@ def test_killed_processes_are_started_again_and_the_run_reaches_its_end(rlgpt: R
     (plan,) = story(run).state.plans.values()
     assert plan.resumed
     assert story(run).state.spent.learning_steps == 6144
+    assert plan.training.shaping == "abs(obs[1])", "the scenario's own, without a model too"
+    assert "abs(obs[1]) (the scenario's" in said
 
 
 def test_process_that_keeps_dying_ends_the_run_with_status_4_and_its_name(rlgpt: Rlgpt):

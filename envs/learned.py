@@ -12,6 +12,7 @@ spaces it was learned for, the choices it has, the statistics it normalises by, 
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass
@@ -168,16 +169,18 @@ class LearnedPolicy:
 
     def _decision(self, sight: Perception, draw: np.random.Generator | None, obs: Any, info: dict[str, Any]) -> Generator[Any, Any, None]:
         """The actions of one choice, at least one."""
-        runnable = np.array([[can is None or bool(can(obs, info)) for _, can in self._others]], np.bool_)
+        runnable = np.array([[_may(can, obs, info) for _, can in self._others]], np.bool_)
         seen = sight.see(_batch(obs, self._network.observation), np.zeros(1, np.bool_), learn=False)
         row = self._choose(seen, runnable, draw)
         (choice,), _ = self._actions.decode(row, runnable)
         if isinstance(choice, Call):
-            call = self._others[choice.skill][0](obs, info)
+            # A skill may write to what it is given; `start` and `previous` stay as they were.
+            call = self._others[choice.skill][0](copy.deepcopy(obs), info)
             action = _resumed(call, None)
             if action is not _OVER:
                 while action is not _OVER:
-                    action = _resumed(call, (yield action))
+                    following, info = yield action
+                    action = _resumed(call, (copy.deepcopy(following), info))
                 return
             # It took no step, and no choice may leave the environment where it was: the primitive action beside it instead.
             (choice,), _ = self._actions.decode(row, np.zeros_like(runnable))
@@ -211,6 +214,14 @@ class LearnedPolicy:
 
     def _done(self, values: dict[str, Any]) -> bool:
         return self._until is not None and self._until.holds(values)
+
+
+def _may(can: Callable[..., Any] | None, obs: Any, info: dict[str, Any]) -> bool:
+    """Whether a skill can run; as in training, a `can_run` that fails does not hold."""
+    try:
+        return can is None or bool(can(copy.deepcopy(obs), info))
+    except Exception:
+        return False
 
 
 def _resumed(generator: Any, answer: Any) -> Any:

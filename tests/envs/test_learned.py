@@ -159,6 +159,27 @@ def test_skills_are_chosen_as_whole_calls_and_only_where_they_can_run():
     assert play.send((-np.ones(3), {})) == 2, "hop cannot run there: the likeliest of the others"
 
 
+WRITES = (
+    "def hop(obs, info):\n    obs[:] = 99\n    obs, info = yield 9\n\n\ndef can_run(obs, info):\n    obs[:] = 77\n    return 1 / obs[0]\n"
+)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_skill_that_writes_to_what_it_sees_or_whose_can_run_fails_does_no_harm(fails):
+    built = Built(BOX, ACTIONS["discrete"], skills=(Skill(name="hop", source=CHOSEN, max_steps=2),), until="obs[0] - start[0] > 1")
+    weights, _ = built.network.layers[-1]
+    likes_hop = replace(built.network, layers=(*built.network.layers[:-1], (weights * 0, np.array([0, 0, 1, 0, 5], np.float32))))
+    source = WRITES.replace("1 / obs[0]", "1 / 0") if fails else WRITES
+    sources = [SkillSource("hop", source, 2), SkillSource("learned", "def learned(obs, info):\n    yield from policy(obs, info)\n", 9)]
+    sources[1] = replace(sources[1], network=likes_hop.pack())
+    _, learned = compile_skills(sources, ("numpy",), {}, Calls(), (describe(BOX), describe(ACTIONS["discrete"])))
+    play = learned.play(np.zeros(3), {})
+    assert next(play) == (2 if fails else 9)
+    assert play.send((np.full(3, 0.5), {})) == (2 if fails else 9)
+    with pytest.raises(StopIteration):
+        play.send((np.full(3, 1.5), {}))
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [

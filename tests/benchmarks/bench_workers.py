@@ -1,10 +1,11 @@
 """Environment steps a second of the locked worker pool, paired with stable-baselines3's vector environments in one run.
 
-    python tests/benchmarks/bench_workers.py [--environments 8] [--workers 2] [--seconds 0.5] [--rounds 15] [--slow 300] [--undisturbed]
+    python tests/benchmarks/bench_workers.py [--environments 8] [--workers 2] [--seconds 0.5] [--rounds 15] [--slow 300]
 
-Prints a Markdown table. SubprocVecEnv and AsyncVectorEnv have one process per environment, as they always have; `workers` is ours, and
-PufferLib's, which takes part where it is installed. Actions are drawn beforehand; nothing learns. `--undisturbed` (as root) gives all
-players, theirs and ours, the scheduler's real-time class, so that what else runs on a busy machine takes no part; keep it short then.
+Prints a Markdown table; `--only CartPole` a column of it. SubprocVecEnv and AsyncVectorEnv have one process per environment, as they
+always have; `workers` is ours, and PufferLib's, which takes part where it is installed. Actions are drawn beforehand; nothing learns.
+`--undisturbed` (as root) gives all players, theirs and ours, the scheduler's real-time class, so that what else runs on a busy machine
+takes no part; keep it short then.
 """
 
 from __future__ import annotations
@@ -196,6 +197,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--undisturbed", action="store_true")
+    parser.add_argument("--only", default="", help="worlds whose name begins so: CartPole, 64x64x3")
     given = parser.parse_args()
     n, workers = given.environments, given.workers
     worlds = {
@@ -203,6 +205,7 @@ def main() -> None:
         f"64x64x3 x{n}": ("BenchFrames-v0", {}),
         f"64x64x3 + {given.slow} µs x{n}": ("BenchFrames-v0", {"micros": given.slow}),
     }
+    worlds = {world: what for world, what in worlds.items() if world.startswith(given.only)}
     found = {}
     for world, (name, kwargs) in worlds.items():
         players: dict[str, Callable[[], Any]] = {

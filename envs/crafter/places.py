@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlgpt.envs.crafter import routes
+from rlgpt.envs.crafter import routes, survival
 from rlgpt.envs.crafter.rules import ACTION, AREA, CREATURE, DIRECTION_NAMES, DIRECTIONS, MATERIAL, WALKABLE
 from rlgpt.envs.crafter.seen import SeenMap
 
@@ -16,6 +16,7 @@ Cell = tuple[int, int]
 MOVES = tuple(ACTION[f"move_{name}"] for name in DIRECTION_NAMES)
 DO, PLACE_STONE = ACTION["do"], ACTION["place_stone"]
 FAR = 1 << 30
+_NEVER = np.full((AREA, AREA), -1, np.int32)
 _DX, _DY = (np.array(column) for column in zip(*DIRECTIONS, strict=True))
 
 
@@ -104,10 +105,42 @@ class Ways:
         self.cost = np.empty((AREA, AREA), np.int32)
         self._back = np.empty((AREA, AREA), np.int16)
         routes.search(memory._record, price, np.ascontiguousarray(danger, np.int16), self.cost, self._back)
+        self._beside: npt.NDArray[np.int32] | None = None
 
-    def nearest(self, what: str, fresh: int | None = None) -> Spot | None:
-        """As the toolkit's `nearest`, with `steps` the number of actions."""
-        return closest(self.cost, positions(self._memory, what, fresh), what)
+    def nearest(self, what: str, fresh: int | None = None, tabu: npt.NDArray[np.int32] | None = None) -> Spot | None:
+        """As the toolkit's `nearest`, with `steps` the number of actions; not a cell whose `tabu` [64, 64] int32 is later than now."""
+        if self._beside is None:
+            self._beside = np.empty((AREA, AREA), np.int32)
+            survival.beside(self.cost, self._beside)
+        creature = what in CREATURE
+        if not creature and what not in MATERIAL:
+            raise ValueError(f"{what!r} is neither a material ({', '.join(MATERIAL)}) nor a creature ({', '.join(CREATURE)})")
+        since = -1 if fresh is None else self._memory.step - fresh
+        out, number = np.zeros(3, np.int64), CREATURE[what] if creature else MATERIAL[what]
+        survival.closest(self._memory._record, self._beside, _NEVER if tabu is None else tabu, creature, number, since, out)
+        x, y, steps = out.tolist()
+        return Spot(x, y, what, steps) if steps < FAR else None
+
+    def frontier(self, grass: int, mountain: int, tabu: npt.NDArray[np.int32] | None) -> Spot | None:
+        """As the toolkit's function of this name."""
+        out = np.zeros(3, np.int64)
+        survival.frontier(self._memory._record, self.cost, _NEVER if tabu is None else tabu, grass, mountain, out)
+        x, y, price = out.tolist()
+        return Spot(x, y, "frontier", int(self.cost[x, y])) if price < FAR else None
+
+    def pasture(self, stale: int, tabu: npt.NDArray[np.int32] | None) -> Spot | None:
+        """As the toolkit's function of this name."""
+        out = np.zeros(3, np.int64)
+        survival.pasture(self._memory._record, self.cost, _NEVER if tabu is None else tabu, stale, out)
+        x, y, worth = out.tolist()
+        return Spot(x, y, "pasture", int(self.cost[x, y])) if worth else None
+
+    def shelter(self, bridge: bool) -> tuple[Cell, Cell, Cell] | None:
+        """As the toolkit's function of this name."""
+        out = np.zeros(4, np.int64)
+        survival.shelter(self._memory._record, self.cost, bridge, out)
+        x, y, dx, dy = out.tolist()
+        return None if x < 0 else ((x, y), (x + dx, y + dy), (x + 2 * dx, y + 2 * dy))
 
     def steps_to(self, cell: Cell) -> int | None:
         """Actions to stand on a free cell, or next to a blocked one; None if there is no way."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rlgpt.envs.crafter import places
+from rlgpt.envs.crafter import places, survival
 from rlgpt.envs.crafter.places import MOVES, Cell, Spot, Ways, inside, neighbours
 from rlgpt.envs.crafter.rules import (
     ACTION,
@@ -212,6 +212,20 @@ def threats(info: Info) -> list[Threat]:
     return sorted(found, key=lambda threat: threat.cells)
 
 
+def dangers(info: Info, zombie: int = 6, shot: int = 4) -> npt.NDArray[np.int16]:
+    """[64, 64] int16 for `ways(danger=...)`: `zombie` on the cells within two of a zombie, `shot` on those that a skeleton or an arrow could
+    hit; summed; of zombies and skeletons seen in the last 6 steps. (7 µs)
+    """
+    out = np.zeros((AREA, AREA), np.int16)
+    survival.fear(seen(info)._record, zombie, shot, out)
+    return out
+
+
+def closed(info: Info) -> bool:
+    """Whether nobody can come to the agent: a few free cells around it, no grass and nobody among them, and solid on all sides. (2 µs)"""
+    return bool(survival.closed(seen(info)._record))
+
+
 def needs(info: Info) -> list[tuple[int, str]]:
     """Food, drink and energy with their levels, the lowest first; at 0 health is lost."""
     items = seen(info).items
@@ -228,7 +242,8 @@ def phase(info: Info) -> int:
 
 def ways(info: Info, *, dig: bool = True, fell: bool = True, bridge: bool = True, danger: npt.NDArray[np.int16] | None = None) -> Ways:
     """Cheapest ways with what the agent has: a pickaxe to dig stone and coal (iron with a stone one), stone to bridge water (placed, and
-    dug again). `.nearest(what)`, `.steps_to(cell)`, `.path(cell)`, `.step_towards(cell)` as the functions of these names. (10 µs)
+    dug again). `.nearest(what)`, `.steps_to(cell)`, `.path(cell)`, `.step_towards(cell)` as the functions of these names;
+    `.nearest(what, fresh, tabu)` leaves out cells whose `tabu` [64, 64] int32 (a step) is later than now. (90 µs)
 
     danger  [64, 64] int16, actions a cell is to be avoided by; negative: never enter it
     """
@@ -243,6 +258,27 @@ def ways(info: Info, *, dig: bool = True, fell: bool = True, bridge: bool = True
     if bridge and dig and collectable(info, "stone") and (memory.items[ITEM["stone"]] or memory.ahead == "stone"):
         price[MATERIAL["water"]] = 4  # turn, place, dig, enter
     return Ways(seen(info), price, _CALM if danger is None else danger)
+
+
+def frontier(going: Ways, *, grass: int = 0, mountain: int = 0, tabu: npt.NDArray[np.int32] | None = None) -> Spot | None:
+    """Of `ways`: the cell beside land never seen that is cheapest to stand on, as a Spot; `grass` and `mountain` are added to the price of
+    cells on open ground and in the mountain, and cells whose `tabu` [64, 64] int32 (a step) is later than now do not count. (15 µs)
+    """
+    return going.frontier(grass, mountain, tabu)
+
+
+def pasture(going: Ways, *, stale: int = 300, tabu: npt.NDArray[np.int32] | None = None) -> Spot | None:
+    """Of `ways`: where to look for cows, as a Spot: from there most land never seen among grass, and grass not seen for `stale` steps, comes
+    into view for the actions it takes to go there. (60 µs)
+    """
+    return going.pasture(stale, tabu)
+
+
+def shelter(going: Ways, *, bridge: bool = True) -> tuple[Cell, Cell, Cell] | None:
+    """Of `ways`: the nearest place for a night, best with water at it: (outside, door, inner room), cells in line. The last two can be dug, or
+    bridged with stone, or are free, and have no open side. `enter` both, step back to the door (so one faces out), place a stone. (150 µs)
+    """
+    return going.shelter(bridge)
 
 
 def enter(info: Info, cell: Cell) -> int:

@@ -8,13 +8,14 @@ import numpy as np
 
 from rlgpt.envs.crafter.toolkit import (
     can,
+    closed,
+    dangers,
     collectable,
     enter,
     free,
     missing,
     near,
     needs,
-    phase,
     positions,
     seen,
     threats,
@@ -64,9 +65,12 @@ class Mind:
 
     def __init__(self):
         self.guards = {}  # stones put before arrows -> step until which they stay
-        self.goal = None  # cell that is explored towards
+        self.goal, self.kind = None, None  # cell that is explored towards, and what for
+        self.shut = np.full((64, 64), -1, np.int32)  # as tabu: not to be dug by night
+        self.last = {}  # what is collected -> the cell it was meant to come from
+        self.mode = ""  # what the last action was for, for whoever looks on
         self.shelter = None  # (outside, inner wall, back wall)
-        self.tabu = {}  # cell -> step until which it is no goal: it was tried in vain
+        self.tabu = np.full((64, 64), -1, np.int32)  # step until which a cell is no goal: it was tried in vain
         self.belongings, self.trail, self.stuck = None, [], 0
         self.wooded = self.weak = False
         self.hit = -100  # step of the last hit behind closed doors
@@ -76,30 +80,29 @@ class Mind:
         """The next action: danger first, then the night, needs, and the way to the diamond."""
         self.info, self.memory = info, seen(info)
         self.here, self.has, self.step = self.memory.position, info["inventory"], info["step"]
+        self.phase = self.step % 300
+        self.dark = self.phase >= DUSK or (self.step > 300 and self.phase < 20)
         if info["damage"] >= 2:
             self.hit = self.step  # asleep, one learns of it a step before one wakes
         if info["sleeping"]:
             return NOOP
         self.enemies = threats(info)
-        self.closed = self.sealed()
+        self.closed = closed(info)
         self.fear = self.fears()
         self.ways = ways(info, danger=self.fear)
-        # Actions until one stands before a cell: the toolkit's `nearest`, for many questions in one step.
-        cost = np.full((66, 66), FAR)
-        cost[1:-1, 1:-1] = np.where(self.ways.cost < 0, FAR, self.ways.cost)
-        self.before = np.minimum(np.minimum(cost[:-2, 1:-1], cost[2:, 1:-1]), np.minimum(cost[1:-1, :-2], cost[1:-1, 2:]))
         now = self.memory.items[4:].tolist()
         if now != self.belongings or self.here not in self.trail:
             self.belongings, self.stuck = now, 0
         self.stuck += 1
         self.trail = [*self.trail[-5:], self.here]
         # Turning to and fro in the same few cells by day: whatever it is, it does not work here.
-        if self.stuck > 25 and not (self.dark() and self.closed) and not self.weak:
+        if self.stuck > 25 and not (self.dark and self.closed) and not self.weak:
             self.goal, self.shelter = None, None
             if self.stuck > 31:
                 self.stuck = 0
             return self.anywhere()
         for part in (self.defend, self.night, self.live, self.progress):
+            self.mode = part.__name__
             action = part()
             if action is not None:
                 return action
@@ -109,32 +112,22 @@ class Mind:
 
     def fears(self):
         """Cells to keep off: around zombies, and in line with skeletons."""
-        fear = np.zeros((64, 64), np.int16)
-        for enemy in self.enemies:
-            x, y = enemy.x, enemy.y
-            if enemy.kind == "zombie":
-                for dx in range(-2, 3):
-                    for dy in range(-2, 3):
-                        if abs(dx) + abs(dy) <= 2 and 0 <= x + dx < 64 and 0 <= y + dy < 64:
-                            fear[x + dx, y + dy] += 6
-            elif enemy.kind == "skeleton":
-                for dx, dy in SIDES:
-                    for k in range(1, 6):
-                        i, j = x + k * dx, y + k * dy
-                        if not (0 <= i < 64 and 0 <= j < 64) or self.memory.map[i, j] not in (GRASS, SAND, PATH, WATER, LAVA):
-                            break
-                        fear[i, j] += 4
+        fear = dangers(self.info)
         for cell, until in self.guards.items():
             if until > self.step and self.memory.map[cell] == ROCK:
                 fear[cell] += 15
-        if self.dark():
+        if self.dark:
             grass = self.memory.map == GRASS
-            fear[grass] = -1 if self.closed and min(self.has["food"], self.has["drink"]) > 0 else fear[grass] + 3
+            sated = min(self.has["food"], self.has["drink"]) > 0
+            if sated and (self.closed or self.below()):
+                for dx, dy in ((0, 0), *SIDES):
+                    beside = np.roll(grass, (dx, dy), (0, 1))
+                    fear[beside] = -1
+                    # What is dug there opens a way for zombies.
+                    self.shut[beside & (self.memory.map != WATER)] = self.step + 1
+            else:
+                fear[grass] += 3
         return fear
-
-    def dark(self):
-        """Whether grass is full of zombies."""
-        return phase(self.info) >= DUSK or (self.step > 300 and phase(self.info) < 20)
 
     def anywhere(self):
         """A step, or a stroke at what is ahead, at random; never towards lava."""
@@ -151,16 +144,10 @@ class Mind:
             if enemy.cells == 1 and enemy.kind != "arrow":
                 return DO if (enemy.dx, enemy.dy) == self.memory.facing else SIDES[enemy.dx, enemy.dy]
         for enemy in self.enemies:
-            if not enemy.aimed or enemy.cells > (4 if enemy.kind == "arrow" else 5):
-                continue
-            side = (np.sign(enemy.dx), np.sign(enemy.dy))
-            if side == self.memory.facing and can(self.info, "place_stone") and (enemy.kind == "arrow" or enemy.cells > 1):
-                self.guards[self.here[0] + side[0], self.here[1] + side[1]] = self.step + 25
-                return STONE
-            if enemy.kind == "arrow" and enemy.cells <= 2:
-                aside = [d for d in SIDES if d[0] * side[0] + d[1] * side[1] == 0 and self.safe_step(d)]
-                if aside:
-                    return SIDES[min(aside, key=lambda d: self.fear[self.here[0] + d[0], self.here[1] + d[1]])]
+            if enemy.aimed and enemy.cells <= 5:
+                action = self.shield(enemy)
+                if action is not None:
+                    return action
         # A zombie two cells ahead in line, and a stone at hand: shut the door.
         for enemy in self.enemies:
             ahead = (enemy.dx, enemy.dy) == (2 * self.memory.facing[0], 2 * self.memory.facing[1])
@@ -168,61 +155,106 @@ class Mind:
                 return STONE
         return None
 
+    def shield(self, enemy):
+        """A stone between the agent and what shoots at it, or a step aside."""
+        side = (int(np.sign(enemy.dx)), int(np.sign(enemy.dy)))
+        cell = self.here[0] + side[0], self.here[1] + side[1]
+        if side == self.memory.facing and can(self.info, "place_stone") and (enemy.kind == "arrow" or enemy.cells > 1):
+            self.guards[cell] = self.tabu[cell] = self.step + 25
+            return STONE
+        wet = self.memory.map[cell] == WATER
+        if wet and self.has["stone"] and side != self.memory.facing:
+            return SIDES[side]
+        if enemy.kind == "arrow" and enemy.cells > 3 and not wet:
+            return None
+        aside = [d for d in SIDES if d[0] * side[0] + d[1] * side[1] == 0 and self.safe_step(d)]
+        if aside and (enemy.kind == "arrow" or self.closed or wet):
+            return SIDES[min(aside, key=lambda d: self.fear[self.here[0] + d[0], self.here[1] + d[1]])]
+        if self.has["stone"] and self.safe_step(side) and enemy.cells > 2:
+            return SIDES[side]  # turns, at the price of a step towards it; then the stone
+        if enemy.kind == "skeleton" and enemy.cells == 2 and self.safe_step(side):
+            return SIDES[side]
+        return self.alcove(side) if not aside else None
+
+    def alcove(self, side):
+        """Out of the line of fire, into rock beside."""
+        for d in ((side[1], side[0]), (-side[1], -side[0])):
+            cell = self.here[0] + d[0], self.here[1] + d[1]
+            if collectable(self.info, "stone") and self.memory.map[cell] == ROCK and self.backed(cell):
+                return enter(self.info, cell)
+        return None
+
+    def backed(self, cell):
+        """Whether the other neighbours of a cell are solid, so that to dig it opens nothing."""
+        around = [(cell[0] + dx, cell[1] + dy) for dx, dy in SIDES if (cell[0] + dx, cell[1] + dy) != self.here]
+        inside = all(0 <= x < 64 and 0 <= y < 64 for x, y in around)
+        return inside and all(self.memory.map[n] in (ROCK, COAL, IRON, DIAMOND, WATER, TREE) for n in around)
+
     def safe_step(self, d):
         return free(self.info, (self.here[0] + d[0], self.here[1] + d[1]))
 
     # The night
 
-    def sealed(self):
-        """Whether nothing can come here: hardly anywhere can be walked to, whoever may stand in between, and no grass."""
-        found, at = [self.here], 0
-        inside = {self.here}
-        while at < len(found):
-            x, y = found[at]
-            at += 1
-            for dx, dy in SIDES:
-                cell = x + dx, y + dy
-                if cell in inside or not (0 <= cell[0] < 64 and 0 <= cell[1] < 64):
-                    continue
-                material = self.memory.map[cell]
-                if material in (0, GRASS):
-                    return False
-                if material in (PATH, SAND):
-                    # Skeletons come into being seven steps away, caves have them anyway.
-                    if abs(cell[0] - self.here[0]) + abs(cell[1] - self.here[1]) > 6 or len(found) > 12:
-                        return False
-                    inside.add(cell)
-                    found.append(cell)
-        return not any((e.x, e.y) in inside for e in self.enemies)
-
     def night(self):
         """From dusk on, or when tired or weak: behind stone, asleep; when rested, dig on below ground while it is dark."""
         has = self.has
-        tired = has["energy"] <= 2 or (has["energy"] < 6 and phase(self.info) > 140)
+        tired = has["energy"] <= 2 or (has["energy"] < 6 and self.phase > 140)
         self.weak = (has["health"] <= 3 or (self.weak and has["health"] < 7)) and min(has["food"], has["drink"]) > 1
-        if not (self.dark() or tired or self.weak):
-            self.shelter = None
+        if not (self.dark or tired or self.weak or self.late()):
+            if self.phase < 120:
+                self.shelter = None
             return None
         starving = min(has["food"], has["drink"]) == 0
-        if starving and (has["health"] <= 5 or not self.dark()):
+        if starving and (has["health"] <= 5 or not self.dark):
             return None
         if self.closed:
-            if has["drink"] < 9:
-                water = self.nearest("water")
-                if water and water.steps <= 1:
-                    return self.go_and_do(water)
-            if has["energy"] < 9 or self.step < self.hit + 100:
-                wall = self.wall_water()
-                if wall is not None:
-                    return wall
-            if has["energy"] < 9:
-                return SLEEP
-            return NOOP if self.weak or (starving and has["health"] > 5) else None
+            return self.rest(starving)
         if not has["wood_pickaxe"]:
             return None
-        if has["stone"] < 1:
+        for need, what, level, reach in (("drink", "water", 6, 4), ("food", "cow", 5, 4)):
+            spot = self.nearest(what) if has[need] <= level and not self.weak else None
+            if spot and spot.steps <= reach:
+                return self.go_and_do(spot)
+        if has["energy"] >= 7 and not self.weak and self.below():
+            return None
+        if has["stone"] < 1 + (self.shelter is None) and self.here not in (self.shelter or ())[1:]:
             return self.collect("stone")
         return self.dig_in()
+
+    def late(self):
+        """Whether it is time to leave for the night."""
+        if not 120 <= self.phase < DUSK or not self.has["wood_pickaxe"] or self.below():
+            return False
+        if self.shelter is None or not self.shelter_stands():
+            if self.step < self.looked + 8:
+                return False
+            self.looked, self.shelter = self.step, self.ways.shelter(self.has["stone"] > 1)
+            if self.shelter is None:
+                return False
+        way = self.ways.steps_to(self.shelter[0])
+        return way is not None and self.phase + way >= 145 and self.has["food"] > 2
+
+    def rest(self, starving):
+        """Behind closed doors."""
+        has = self.has
+        if has["drink"] < 9:
+            water = self.nearest("water")
+            if water and water.steps <= 1:
+                return self.go_and_do(water)
+        if has["energy"] < 9 or self.step < self.hit + 100:
+            wall = self.wall_water()
+            if wall is not None:
+                return wall
+        if has["energy"] < 9:
+            return SLEEP
+        if self.weak or (starving and has["health"] > 5):
+            return NOOP
+        return None
+
+    def below(self):
+        """Whether the agent is in the mountain, and no grass can be walked to within eight steps."""
+        steps = self.memory.distance[self.memory.map == GRASS]
+        return self.memory.map[self.here] == PATH and not ((steps >= 0) & (steps <= 8)).any()
 
     def wall_water(self):
         """Arrows fly over water: before sleeping, put stone on water beside that is more than a single cell."""
@@ -244,11 +276,8 @@ class Mind:
     def quarry(self):
         """Stone from a wall that has something solid behind it."""
         for side, action in SIDES.items():
-            x, y = self.here[0] + side[0], self.here[1] + side[1]
-            if not (1 <= x < 63 and 1 <= y < 63) or self.memory.map[x, y] != ROCK:
-                continue
-            behind = [(x + dx, y + dy) for dx, dy in SIDES if (x + dx, y + dy) != self.here]
-            if all(self.memory.map[cell] in (ROCK, COAL, IRON, DIAMOND, WATER, TREE) for cell in behind):
+            cell = self.here[0] + side[0], self.here[1] + side[1]
+            if 0 <= cell[0] < 64 and 0 <= cell[1] < 64 and self.memory.map[cell] == ROCK and self.backed(cell):
                 return DO if side == self.memory.facing else action
         return None
 
@@ -257,7 +286,7 @@ class Mind:
         if self.shelter is None or not self.shelter_stands():
             if self.step < self.looked + 8:
                 return None
-            self.looked, self.shelter = self.step, self.find_shelter()
+            self.looked, self.shelter = self.step, self.ways.shelter(self.has["stone"] > 1)
             if self.shelter is None:
                 return None
         outside, door, inner = self.shelter
@@ -266,7 +295,9 @@ class Mind:
         if self.here == door:
             look = (door[0] + self.memory.facing[0], door[1] + self.memory.facing[1])
             if look == outside:
-                return STONE if can(self.info, "place_stone") else DO
+                if can(self.info, "place_stone"):
+                    return STONE
+                return DO if self.has["stone"] else self.quarry() or self.collect("stone")
             return enter(self.info, inner)
         if self.here == outside:
             return enter(self.info, door)
@@ -274,93 +305,96 @@ class Mind:
 
     def shelter_stands(self):
         outside, door, inner = self.shelter
-        cells = (self.memory.map[inner], self.memory.map[door])
-        return all(m in (ROCK, COAL, PATH, WATER) for m in cells) and self.memory.map[outside] not in (ROCK, LAVA, WATER)
-
-    def find_shelter(self):
-        """The nearest place with two cells in line that can be dug or bridged, closed on all sides; best with water to drink beside."""
-        solid = np.isin(self.memory.map, (ROCK, COAL, IRON, DIAMOND, WATER, TREE, 11, 12))
-        room = np.isin(self.memory.map, (ROCK, COAL, WATER) if self.has["stone"] > 1 else (ROCK, COAL))
-        wet = self.memory.map == WATER
-        ground = (self.ways.cost >= 0) & (self.ways.cost < 120) & np.isin(self.memory.map, (GRASS, SAND, PATH))
-        best, found = 10**6, None
-
-        def at(field, x, y):
-            """The field as seen from the cell (x, y) away; nothing beyond the edge."""
-            moved = np.zeros((64, 64), bool)
-            moved[max(0, -x) : 64 - max(0, x), max(0, -y) : 64 - max(0, y)] = field[max(0, x) : 64 + min(0, x), max(0, y) : 64 + min(0, y)]
-            return moved
-
-        inner = np.zeros((64, 64), bool)
-        inner[1:-1, 1:-1] = True
-        room, solid_inside = room & inner, solid & inner
-        for dx, dy in SIDES:
-            beside = [(k * dx + s * dy, k * dy + s * dx) for k in (1, 2) for s in (-1, 1)]
-            fits = ground & at(room, dx, dy) & at(room, 2 * dx, 2 * dy) & at(solid_inside, 3 * dx, 3 * dy)
-            for cell in beside:
-                fits &= at(solid, *cell)
-            if not fits.any():
-                continue
-            drink = np.logical_or.reduce([at(wet, *cell) for cell in (*beside, (3 * dx, 3 * dy))])
-            price = self.ways.cost + 2 * at(wet, dx, dy) + 2 * at(wet, 2 * dx, 2 * dy) - 30 * drink
-            price = np.where(fits, price, 10**6)
-            x, y = divmod(int(price.argmin()), 64)
-            if price[x, y] < best:
-                best, found = price[x, y], ((x, y), (x + dx, y + dy), (x + 2 * dx, y + 2 * dy))
-        return found
+        dx, dy = inner[0] - door[0], inner[1] - door[1]
+        rooms = (self.memory.map[inner], self.memory.map[door])
+        walls = [(x + s * dy, y + s * dx) for x, y in (door, inner) for s in (-1, 1)] + [(inner[0] + dx, inner[1] + dy)]
+        solid = all(self.memory.map[cell] not in (0, GRASS, SAND, PATH, LAVA) for cell in walls)
+        return solid and all(m in (ROCK, COAL, PATH, WATER, SAND) for m in rooms) and self.memory.map[outside] not in (LAVA, WATER)
 
     # Needs
 
     def live(self):
         """Drink and eat before it hurts; earlier where it is near, and above all before the night."""
-        evening = 115 <= phase(self.info) < DUSK
-        if self.closed and (self.dark() or self.weak) and min(self.has["food"], self.has["drink"]) > 0:
+        has = self.has
+        if self.closed and (self.dark or self.weak) and min(has["food"], has["drink"]) > 0:
             return None
         # What is at hand first, or one goes to and fro between water and cows, with a sip and a bite of each.
-        for need, what, level in (("drink", "water", 7), ("food", "cow", 5)):
-            spot = self.nearest(what) if self.has[need] <= level else None
-            if spot and spot.steps <= (1 if need == "drink" else 3):
+        for need, what, reach in (("drink", "water", (0, 0, 1, 2, 4, 8)), ("food", "cow", (0, 0, 0, 3, 6, 8))):
+            lacks = min(9 - has[need], 5)
+            spot = self.nearest(what) if lacks > 0 else None
+            if spot and spot.steps <= reach[lacks] and (need == "drink" or lacks >= 3):
                 action = self.go_and_do(spot)
                 if action is not None:
                     return action
+        evening = 95 <= self.phase < DUSK
+        if self.phase >= 70 and not self.dark and has["wood_pickaxe"] and has["stone"] < 3 and min(has["food"], has["drink"]) > 2:
+            spot = self.nearest("stone")
+            if spot and spot.steps <= 12:
+                return self.go_and_do(spot)
         for level, need in needs(self.info):
             if need == "energy":
                 continue
-            spot = self.nearest("water" if need == "drink" else "cow")
-            if spot is None:
-                action = self.explore(grass=True) if level <= (3 if self.dark() else 6 if need == "drink" else 4) else None
-                if action is not None:
-                    return action
+            what = "water" if need == "drink" else "cow"
+            spot = self.nearest(what)
+            if self.dark and level > 1 and not (spot and spot.steps <= 6):
                 continue
-            want = (7 if need == "drink" else 6) if evening and spot.steps <= 50 else 6 if spot.steps <= 6 else 5 if spot.steps <= 20 else 4
-            want = 2 if self.dark() and spot.steps > 6 else want
-            want = 8 if need == "drink" and spot.steps == 0 else want
-            if level <= max(want, min(5, 2 + spot.steps // 15)):
+            if spot is None:
+                if level <= (6 if need == "drink" or 80 <= self.phase < 135 else 5):
+                    action = self.search(what)
+                    if action is not None:
+                        return action
+                continue
+            want = (4 if spot.steps <= 20 else 3 + spot.steps // 25) if need == "drink" else 5 if spot.steps < 60 else 6
+            if evening and spot.steps <= 45:
+                want = 7 if need == "drink" else 6
+            if level <= want:
                 action = self.go_and_do(spot)
                 if action is not None:
                     return action
         return None
 
+    def search(self, what):
+        """Look for water or cows."""
+        if what == "water":
+            return self.explore(grass=True)
+        if self.goal is not None and self.kind == "cow" and self.goal != self.here and self.worth(self.goal) >= 10:
+            if self.tabu[self.goal] <= self.step and self.ways.cost[self.goal] >= 0:
+                action = self.onto(self.goal)
+                if action is not None:
+                    self.mode += f" pasture {self.goal}"
+                    return action
+        spot = self.ways.pasture(300, self.tabu)
+        if spot is None:
+            return self.explore(grass=True)
+        self.goal, self.kind = spot.cell, "cow"
+        self.mode += f" pasture {self.goal}"
+        action = self.onto(spot.cell)
+        if action is None:
+            self.tabu[spot.cell] = self.step + 50
+        return action
+
+    def worth(self, cell):
+        """How much grass long unseen, and land never seen, comes into view there."""
+        x, y = cell
+        window = np.s_[max(0, x - 4) : x + 5, max(0, y - 3) : y + 4]
+        ground = self.memory.map[window]
+        return int(2 * (ground == 0).sum() + 0.3 * ((ground == GRASS) & (self.step - self.memory.when[window] > 300)).sum())
+
     def nearest(self, what):
-        """The nearest one of a material or of the cows, with the actions that it takes to stand before it."""
-        if what == "cow":
-            there = self.memory.creatures == COW
-        else:
-            there = self.memory.map == NUMBER[what]
-            if what == "stone":
-                for cell, until in self.guards.items():
-                    if until > self.step:
-                        there[cell] = False
-        if not there.any():
-            return None
-        cells = np.flatnonzero(there)
-        steps = self.before.ravel()[cells]
-        best = int(steps.argmin())
-        return Spot(*divmod(int(cells[best]), 64), what, int(steps[best])) if steps[best] < FAR else None
+        """The nearest one that is worth a try, with the actions that it takes to stand before it; the one of before if it is hardly further."""
+        spot = self.ways.nearest(what, 600 if what == "cow" else None, np.maximum(self.tabu, self.shut))
+        if spot is None or what == "cow":
+            return spot
+        before = self.last.get(what)
+        if before is not None and before.cell != spot.cell and self.memory.map[before.cell] == self.memory.map[spot.cell]:
+            steps = self.ways.steps_to(before.cell)
+            if steps is not None and steps <= spot.steps + 4 and max(self.tabu[before.cell], self.shut[before.cell]) <= self.step:
+                return type(spot)(*before.cell, what, steps)
+        return spot
 
     def go_and_do(self, spot):
-        if self.tabu.get(spot.cell, 0) > self.step:
-            return None
+        self.mode += f" {spot.what}@{spot.x},{spot.y}"
+        self.last[spot.what] = spot
         action = self.ways.step_towards(spot.cell)
         if action is not None:
             return action
@@ -399,7 +433,9 @@ class Mind:
 
     def stock(self):
         """A few stones for doors and bridges."""
-        return self.collect("stone") if self.has["stone"] < 4 else None
+        if self.has["stone"] >= 4:
+            return None
+        return self.quarry() if self.closed and self.dark else self.collect("stone")
 
     def worth_a_sword(self):
         if self.has["wood"] < 1 or not (self.table_near(15)):
@@ -471,9 +507,16 @@ class Mind:
             return action
         if missing(self.info, f"place_{what}"):
             return self.collect("tree" if what == "table" else "stone")
-        ahead = self.memory.ahead
-        if ahead in ("stone", "coal", "iron", "tree") and (ahead == "tree" or collectable(self.info, ahead)):
-            return DO
+        for side, move in SIDES.items():
+            cell = self.here[0] + side[0], self.here[1] + side[1]
+            if 0 <= cell[0] < 64 and 0 <= cell[1] < 64 and self.memory.map[cell] in (ROCK, COAL, TREE) and collectable(self.info, "stone"):
+                return DO if side == self.memory.facing else move
+        for side, move in SIDES.items():
+            x, y = self.here[0] + side[0], self.here[1] + side[1]
+            beyond = x + side[0], y + side[1]
+            table = what == "table" or (self.memory.map[max(0, x - 1) : x + 2, max(0, y - 1) : y + 2] == 11).any()
+            if table and free(self.info, (x, y)) and free(self.info, beyond):
+                return move
         return self.wander()
 
     def wander(self):
@@ -489,7 +532,7 @@ class Mind:
         if not collectable(self.info, what):
             return None
         spot = self.nearest(what)
-        if spot and self.tabu.get(spot.cell, 0) <= self.step:
+        if spot:
             action = self.go_and_do(spot)
             if action is not None:
                 return action
@@ -497,37 +540,27 @@ class Mind:
 
     def explore(self, grass=False):
         """Towards land never seen: for ore through the mountain, for trees, water and cows over grass."""
-        known = self.memory.map > 0
-        edge = np.zeros((64, 64), bool)
-        edge[1:] |= ~known[:-1]
-        edge[:-1] |= ~known[1:]
-        edge[:, 1:] |= ~known[:, :-1]
-        edge[:, :-1] |= ~known[:, 1:]
-        edge &= self.ways.cost >= 0
-        if self.goal is not None and edge[self.goal]:
+        kind = "grass" if grass else "ore"
+        if self.goal is not None and self.kind == kind and self.tabu[self.goal] <= self.step and self.edge(self.goal) and self.ways.cost[self.goal] >= 0:
             action = self.onto(self.goal)
             if action is not None:
+                self.mode += f" explore {self.goal}"
                 return action
-        price = self.ways.cost.astype(np.int64)
-        if grass:
-            price = price + 12 * np.isin(self.memory.map, MOUNTAIN)
-        elif self.has["wood_pickaxe"]:
-            price = price + 20 * ~np.isin(self.memory.map, MOUNTAIN)
-        price[~edge] = 10**6
-        for cell, until in self.tabu.items():
-            if until > self.step:
-                price[cell] = 10**6
-        best = int(price.argmin())
-        cell = divmod(best, 64)
-        if price[cell] >= 10**6:
-            return self.wander()
-        self.goal = cell
-        action = self.onto(cell)
+        spot = self.ways.frontier(mountain=12 * grass, grass=0 if grass or not self.has["wood_pickaxe"] else 20, tabu=self.tabu)
+        if spot is None:
+            return NOOP if self.dark and self.closed else self.wander()
+        self.goal, self.kind = spot.cell, kind
+        self.mode += f" explore {spot.cell}"
+        action = self.onto(spot.cell)
         if action is None:
-            self.tabu[cell] = self.step + 100
+            self.tabu[spot.cell] = self.step + 100
             self.goal = None
             return self.wander()
         return action
+
+    def edge(self, cell):
+        x, y = cell
+        return (self.memory.map[max(0, x - 1) : x + 2, y] == 0).any() or (self.memory.map[x, max(0, y - 1) : y + 2] == 0).any()
 
     def onto(self, cell):
         """The next action on the way onto a cell, rock too."""

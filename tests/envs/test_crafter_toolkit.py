@@ -225,6 +225,73 @@ def test_needs_phase_facing_and_words(world):
     assert "before tree, has wood 2" in toolkit.words(None, info)
 
 
+def test_dangers_are_around_zombies_and_in_the_line_of_skeletons_up_to_a_wall(world):
+    _, info = world("sssssssss", "ssgg@ggSs", "sssssssss", "ssZssssss")
+    fear = toolkit.dangers(info, zombie=6, shot=4)
+    assert [int(fear[32 + dx, 32]) for dx in (-2, -1, 0, 1, 2)] == [6 + 4, 4, 4, 4, 4]  # an arrow flies five cells
+    assert fear[29, 32] == 0
+    _, info = world("sssssssss", "ssgg@gsSs", "sssssssss")
+    assert not toolkit.dangers(info).any()
+
+
+def test_closed_is_where_nobody_can_come(world):
+    walls = ("sssss", "sp@ps", "sssss")
+    _, info = world(*walls)
+    assert toolkit.closed(info)
+    for rows in (("sssss", "sg@ps", "sssss"), ("sssss", "sp@Ss", "sssss"), ("ssspsss", "ppppppp", "ppp@ppp", "ppppppp")):
+        _, info = world(*rows)
+        assert not toolkit.closed(info), rows
+
+
+def test_shelter_entered_as_told_is_closed(world):
+    env, info = world("ggggg", "gg@gg", "ggggg", "sssss", "sssss", "sssss", wood_pickaxe=1)
+    outside, door, room = toolkit.shelter(toolkit.ways(info))
+    follow(env, info, lambda info: toolkit.ways(info).step_towards(outside))
+    info = env._info()
+    assert info["seen"].position == outside
+    for cell in (door, room):
+        while info["seen"].position != cell:
+            info = env.step(toolkit.enter(info, cell))[4]
+    info = env.step(rules.ACTION["move_up" if door[1] < room[1] else "move_down"])[4]
+    assert info["seen"].position == door
+    assert not toolkit.closed(info)
+    info = env.step(rules.ACTION["place_stone"])[4]
+    assert toolkit.closed(info)
+
+
+def test_no_shelter_where_a_wall_is_missing(world):
+    _, info = world("ggggggg", "ggg@ggg", "ggggggg", "ggsgsgg", "ggsgsgg", "ggggggg", "ggggggg", wood_pickaxe=1)
+    assert toolkit.shelter(toolkit.ways(info)) is None
+
+
+def test_frontier_is_the_cheapest_cell_at_the_edge_of_what_is_known(world):
+    _, info = world("sssssssss", "sg@gggggg", "sssssssss")
+    spot = toolkit.frontier(toolkit.ways(info))
+    assert (spot.cell, spot.steps) == ((36, 32), 4)
+    tabu = np.full((64, 64), -1, np.int32)
+    tabu[spot.cell] = info["step"] + 1
+    assert toolkit.frontier(toolkit.ways(info), tabu=tabu) is None
+
+
+def test_pasture_is_where_grass_may_go_on_and_nothing_if_all_was_just_seen(world):
+    _, info = world(*["ggggggggg"] * 3, "gggg@gggg", *["sssssssss"] * 3)
+    spot = toolkit.pasture(toolkit.ways(info))
+    assert spot.y == 29
+    info["seen"]._record["map"][0][info["seen"].map == 0] = rules.MATERIAL["water"]
+    info["seen"]._record["when"][0][:] = info["step"]
+    assert toolkit.pasture(toolkit.ways(info)) is None
+
+
+def test_nearest_by_ways_leaves_out_what_is_tabu(world):
+    _, info = world("sssssssss", "stggg@gts", "sssssssss")
+    going, tabu = toolkit.ways(info), np.full((64, 64), -1, np.int32)
+    assert going.nearest("tree").steps == 1
+    tabu[34, 32] = info["step"] + 1
+    assert going.nearest("tree", tabu=tabu).steps == 3
+    with pytest.raises(ValueError, match="'gold' is neither a material"):
+        going.nearest("gold")
+
+
 def test_unknown_names_are_told_with_those_there_are(world):
     _, info = world("ggg", "g@g", "ggg")
     with pytest.raises(ValueError, match="'gold' is neither a material"):

@@ -9,7 +9,7 @@ from numba import boolean, int16, int32, int64, void
 
 from rlgpt.envs.crafter.compiled import entry, part
 from rlgpt.envs.crafter.grid import inside
-from rlgpt.envs.crafter.rules import AREA, CREATURE, DIRECTIONS, FLYABLE, MATERIAL, VIEW_HEIGHT, VIEW_WIDTH, WALKABLE
+from rlgpt.envs.crafter.rules import AREA, CREATURE, DIRECTIONS, FLYABLE, MATERIAL, WALKABLE
 from rlgpt.envs.crafter.sight import HALF_HEIGHT, HALF_WIDTH, IS_SKELETON, IS_ZOMBIE
 from rlgpt.envs.crafter.state import Seen
 
@@ -40,7 +40,7 @@ def _line(s: Any, x: int, y: int, direction: int, shot: int, out: Any) -> None:
 @part
 def _solid(s: Any, x: int, y: int) -> bool:
     what = s.map[x, y]
-    return what != 0 and what != LAVA and not WALKABLE[what]
+    return bool(what not in (0, LAVA) and not WALKABLE[what])
 
 
 @part
@@ -62,8 +62,9 @@ def _inside(total: Any, x: int, y: int, times: int) -> int:
 
 @entry(void(Seen, int64, int64, int16[:, ::1]))
 def fear(seen: Any, zombie: int, shot: int, out: Any) -> None:
-    """Add `zombie` to the cells within two of a zombie, `shot` to those a skeleton or an arrow could hit: those seen in the last RECENT steps,
-    or ways would change whenever one leaves the view. [64, 64]
+    """Add `zombie` to the cells within two of a zombie, `shot` to those a skeleton or an arrow could hit. [64, 64]
+
+    Zombies and skeletons count for RECENT steps after they left the view, or ways would change whenever one leaves it.
     """
     s = seen[0]
     for x in range(AREA):
@@ -98,7 +99,7 @@ def closed(seen: Any) -> bool:
             if not inside(i, j):
                 continue
             material = s.map[i, j]
-            if material == 0 or material == GRASS:
+            if material in (0, GRASS):
                 return False
             if not WALKABLE[material]:
                 continue
@@ -118,8 +119,8 @@ def closed(seen: Any) -> bool:
 
 @entry(void(Seen, int32[:, ::1], boolean, int64[::1]))
 def shelter(seen: Any, cost: Any, bridge: bool, out: Any) -> None:
-    """Write (x, y, dx, dy): free ground, and the direction of two cells in line beyond it that can be dug (or bridged), or are path or sand,
-    and have no open side; -1 if none. The nearest by `cost`, thirty actions further for water to drink at it.
+    """Write (x, y, dx, dy): free ground, and the direction of two cells in line beyond it that can be dug (or bridged), or are path or
+    sand, and have no open side; -1 if none. The nearest by `cost`, thirty actions further for water to drink at it.
     """
     s = seen[0]
     best = FAR
@@ -138,9 +139,9 @@ def shelter(seen: Any, cost: Any, bridge: bool, out: Any) -> None:
                 for k in (1, 2):
                     i, j = x + k * dx, y + k * dy
                     what = s.map[i, j]
-                    free = (what == PATH or what == SAND) and s.creatures[i, j] == 0
-                    fits = fits and (free or what == STONE or what == COAL or (bridge and what == WATER))
-                    price += 4 * (what == WATER) + 2 * (what == STONE or what == COAL)
+                    free = what in (PATH, SAND) and s.creatures[i, j] == 0
+                    fits = fits and (free or what in (STONE, COAL) or (bridge and what == WATER))
+                    price += 4 * (what == WATER) + 2 * (what in (STONE, COAL))
                     for side in (-1, 1):
                         fits = fits and _solid(s, i + side * dy, j + side * dx)
                         wet = wet or s.map[i + side * dy, j + side * dx] == WATER
@@ -165,7 +166,7 @@ def beside(cost: Any, out: Any) -> None:
 
 @entry(void(Seen, int32[:, ::1], int32[:, ::1], boolean, int64, int64, int64[::1]))
 def closest(seen: Any, near: Any, tabu: Any, creature: bool, what: int, since: int, out: Any) -> None:
-    """Write (x, y, cost) of the cell with this material or creature, seen since a step and not `tabu` now, that is cheapest to stand before."""
+    """Write (x, y, cost) of the cell with this material or creature, seen since a step and not `tabu`, that is cheapest to stand before."""
     s = seen[0]
     out[2] = FAR
     for x in range(AREA):
@@ -177,8 +178,8 @@ def closest(seen: Any, near: Any, tabu: Any, creature: bool, what: int, since: i
 
 @entry(void(Seen, int32[:, ::1], int32[:, ::1], int64, int64, int64[::1]))
 def frontier(seen: Any, cost: Any, tabu: Any, grass: int, mountain: int, out: Any) -> None:
-    """Write (x, y, price) of the cheapest cell beside land never seen, FAR if there is none. `grass` and `mountain` are added to the cost of
-    cells on open ground and in the mountain.
+    """Write (x, y, price) of the cheapest cell beside land never seen, FAR if there is none. `grass` and `mountain` are added to the cost
+    of cells on open ground and in the mountain.
     """
     s = seen[0]
     out[2] = FAR
@@ -199,12 +200,13 @@ def frontier(seen: Any, cost: Any, tabu: Any, grass: int, mountain: int, out: An
 
 @entry(void(Seen, int32[:, ::1], int32[:, ::1], int64, int64[::1]))
 def pasture(seen: Any, cost: Any, tabu: Any, stale: int, out: Any) -> None:
-    """Write (x, y, worth) of the cell of grass or sand from which most land never seen, counted by the share of grass in what is known around
-    (2 a cell at most), and most grass not seen for `stale` steps (0.3 a cell), comes into view per action of the way; worth 0: nothing.
+    """Write (x, y, worth) of the cell of grass or sand from which most land never seen, counted by the share of grass in what is known
+    around (2 a cell at most), and most grass not seen for `stale` steps (0.3 a cell), comes into view per action; worth 0: nothing.
     """
     # A cow is on 1 of 96 cells of grass; where none was left, one comes in 300 steps to 1 of 550.
     s = seen[0]
-    unseen, grass, old = np.zeros((AREA + 1, AREA + 1), np.int64), np.zeros((AREA + 1, AREA + 1), np.int64), np.zeros((AREA + 1, AREA + 1), np.int64)
+    unseen = np.zeros((AREA + 1, AREA + 1), np.int64)
+    grass, old = np.zeros_like(unseen), np.zeros_like(unseen)
     for x in range(AREA):
         for y in range(AREA):
             is_grass = s.map[x, y] == GRASS

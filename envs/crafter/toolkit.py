@@ -213,8 +213,8 @@ def threats(info: Info) -> list[Threat]:
 
 
 def dangers(info: Info, zombie: int = 6, shot: int = 4) -> npt.NDArray[np.int16]:
-    """[64, 64] int16 for `ways(danger=...)`: `zombie` on the cells within two of a zombie, `shot` on those that a skeleton or an arrow could
-    hit; summed; of zombies and skeletons seen in the last 6 steps. (7 µs)
+    """[64, 64] int16 for `ways(danger=...)`: `zombie` on the cells within two of a zombie, `shot` on those that a skeleton or an arrow
+    could hit; summed; of zombies and skeletons seen in the last 6 steps. (7 µs)
     """
     out = np.zeros((AREA, AREA), np.int16)
     survival.fear(seen(info)._record, zombie, shot, out)
@@ -268,15 +268,15 @@ def frontier(going: Ways, *, grass: int = 0, mountain: int = 0, tabu: npt.NDArra
 
 
 def pasture(going: Ways, *, stale: int = 300, tabu: npt.NDArray[np.int32] | None = None) -> Spot | None:
-    """Of `ways`: where to look for cows, as a Spot: from there most land never seen among grass, and grass not seen for `stale` steps, comes
-    into view for the actions it takes to go there. (60 µs)
+    """Of `ways`: where to look for cows, as a Spot: from there most land never seen among grass, and grass not seen for `stale` steps,
+    comes into view for the actions it takes to go there. (60 µs)
     """
     return going.pasture(stale, tabu)
 
 
 def shelter(going: Ways, *, bridge: bool = True) -> tuple[Cell, Cell, Cell] | None:
-    """Of `ways`: the nearest place for a night, best with water at it: (outside, door, inner room), cells in line. The last two can be dug, or
-    bridged with stone, or are free, and have no open side. `enter` both, step back to the door (so one faces out), place a stone. (150 µs)
+    """Of `ways`: the nearest place for a night, best with water at it: (outside, door, inner room), cells in line. The last two can be dug,
+    or bridged with stone, or are free, and have no open side. `enter` both, step back to the door (to face out), place a stone. (150 µs)
     """
     return going.shelter(bridge)
 

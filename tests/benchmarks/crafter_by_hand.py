@@ -9,8 +9,8 @@ import numpy as np
 from rlgpt.envs.crafter.toolkit import (
     can,
     closed,
-    dangers,
     collectable,
+    dangers,
     enter,
     free,
     missing,
@@ -26,24 +26,7 @@ NOOP, LEFT, RIGHT, UP, DOWN, DO, SLEEP, STONE, TABLE, FURNACE, PLANT = range(11)
 MAKE = {"wood_pickaxe": 11, "stone_pickaxe": 12, "iron_pickaxe": 13, "wood_sword": 14, "stone_sword": 15, "iron_sword": 16}
 SIDES = {(-1, 0): LEFT, (1, 0): RIGHT, (0, -1): UP, (0, 1): DOWN}
 WATER, GRASS, ROCK, PATH, SAND, TREE, LAVA, COAL, IRON, DIAMOND = range(1, 11)
-FAR = 1 << 20
-NUMBER = {
-    "water": 1,
-    "grass": 2,
-    "stone": 3,
-    "path": 4,
-    "sand": 5,
-    "tree": 6,
-    "lava": 7,
-    "coal": 8,
-    "iron": 9,
-    "diamond": 10,
-    "table": 11,
-    "furnace": 12,
-}
-COW = 1
-MOUNTAIN = (ROCK, PATH, COAL, IRON, DIAMOND, LAVA)
-DUSK, DAWN = 150, 300
+DUSK = 150
 
 
 def by_hand(obs, info):
@@ -51,13 +34,6 @@ def by_hand(obs, info):
     mind = Mind()
     while True:
         _, info = yield mind.decide(info)
-
-
-class Spot:
-    """A cell, what is there, and how many actions it takes to stand next to it."""
-
-    def __init__(self, x, y, what, steps):
-        self.cell, self.what, self.steps = (x, y), what, steps
 
 
 class Mind:
@@ -357,12 +333,12 @@ class Mind:
         """Look for water or cows."""
         if what == "water":
             return self.explore(grass=True)
-        if self.goal is not None and self.kind == "cow" and self.goal != self.here and self.worth(self.goal) >= 10:
-            if self.tabu[self.goal] <= self.step and self.ways.cost[self.goal] >= 0:
-                action = self.onto(self.goal)
-                if action is not None:
-                    self.mode += f" pasture {self.goal}"
-                    return action
+        goal = self.goal if self.kind == "cow" and self.goal != self.here else None
+        if goal is not None and self.tabu[goal] <= self.step and self.ways.cost[goal] >= 0 and self.worth(goal) >= 10:
+            action = self.onto(goal)
+            if action is not None:
+                self.mode += f" pasture {goal}"
+                return action
         spot = self.ways.pasture(300, self.tabu)
         if spot is None:
             return self.explore(grass=True)
@@ -381,7 +357,7 @@ class Mind:
         return int(2 * (ground == 0).sum() + 0.3 * ((ground == GRASS) & (self.step - self.memory.when[window] > 300)).sum())
 
     def nearest(self, what):
-        """The nearest one that is worth a try, with the actions that it takes to stand before it; the one of before if it is hardly further."""
+        """The nearest one that is worth a try, with the actions that it takes to stand before it; that of before if hardly further."""
         spot = self.ways.nearest(what, 600 if what == "cow" else None, np.maximum(self.tabu, self.shut))
         if spot is None or what == "cow":
             return spot
@@ -541,10 +517,11 @@ class Mind:
     def explore(self, grass=False):
         """Towards land never seen: for ore through the mountain, for trees, water and cows over grass."""
         kind = "grass" if grass else "ore"
-        if self.goal is not None and self.kind == kind and self.tabu[self.goal] <= self.step and self.edge(self.goal) and self.ways.cost[self.goal] >= 0:
-            action = self.onto(self.goal)
+        goal = self.goal if self.kind == kind else None
+        if goal is not None and self.tabu[goal] <= self.step and self.ways.cost[goal] >= 0 and self.edge(goal):
+            action = self.onto(goal)
             if action is not None:
-                self.mode += f" explore {self.goal}"
+                self.mode += f" explore {goal}"
                 return action
         spot = self.ways.frontier(mountain=12 * grass, grass=0 if grass or not self.has["wood_pickaxe"] else 20, tabu=self.tabu)
         if spot is None:

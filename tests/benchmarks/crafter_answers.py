@@ -23,7 +23,7 @@ PURPOSE = (
     "weak or tired, be behind stone and sleep; drink and eat before it hurts; else work towards the diamond (table, wood and stone tools, "
     "iron tools at table and furnace, then the diamond), exploring the mountain for what is not known yet."
 )
-SUCCESS = "info['step'] >= 290 and info['achievements']['make_stone_pickaxe'] > 0"
+SUCCESS = "info['achievements']['collect_diamond'] > 0 or info['step'] >= 290 and info['achievements']['make_stone_pickaxe'] > 0"
 ENTRY = f'''def {NAME}(obs, info):
     """Go on from wherever the episode is; what is kept in mind is kept over calls."""
     mind = memory.setdefault("mind", Mind())
@@ -32,6 +32,12 @@ ENTRY = f'''def {NAME}(obs, info):
 '''
 CONTROLLER = f"""def controller(obs, info):
     while not info["achievements"]["collect_diamond"]:
+        obs, info = yield from {NAME}(obs, info)
+"""
+CONTROLLER_AGAIN = f"""def controller(obs, info):
+    for _ in range(1000):
+        if info["achievements"]["collect_diamond"]:
+            return
         obs, info = yield from {NAME}(obs, info)
 """
 
@@ -106,6 +112,8 @@ def answers() -> dict[str, dict[str, Any]]:
     why = "The routine can always go on; single actions disturb it."
     set_up = {"primitives": ["noop"], "skills": [NAME], "shaping": "", "ppo": None, "reason": why}
     calls = {"explanation": "Calls the routine again until the diamond is there.", "source": CONTROLLER}
+    bounded = {"explanation": "The same with a bound: the loop has nothing to mend.", "source": CONTROLLER_AGAIN}
+    said = {"verdict": "accept", "why": "The loop does what it says; what is missed is missed by the routine.", "change": ""}
     controller = {"name": "controller", "worked": True, "why": "It calls the routine, nothing else."}
     return (
         {f"rl-gpt/{key}": answer for key, answer in both.items()}
@@ -113,7 +121,9 @@ def answers() -> dict[str, dict[str, Any]]:
         | {f"code-only/{key}": answer for key, answer in both.items()}
         | {
             "code-only/plan-1/fast/controller/attempt-1": calls,
-            "code-only/plan-1/critic/controller/attempt-1": {"verdict": "accept", "why": "It does what it says.", "change": ""},
+            "code-only/plan-1/critic/controller/attempt-1": said,
+            "code-only/plan-1/fast/controller/attempt-2": bounded,
+            "code-only/plan-1/critic/controller/attempt-2": said,
             "code-only/plan-1/critic/plan": {"sub_actions": [worked, controller], **word},
         }
     )

@@ -176,9 +176,8 @@ class Mind:
         has = self.has
         tired = has["energy"] <= 2 or (has["energy"] < 6 and self.phase > 140)
         self.weak = (has["health"] <= 3 or (self.weak and has["health"] < 7)) and min(has["food"], has["drink"]) > 1
-        if not (self.dark or tired or self.weak or self.late()):
-            if self.phase < 120:
-                self.shelter = None
+        if not (self.dark or tired or self.weak):
+            self.shelter = None
             return None
         starving = min(has["food"], has["drink"]) == 0
         if starving and (has["health"] <= 5 or not self.dark):
@@ -196,19 +195,6 @@ class Mind:
         if has["stone"] < 1 + (self.shelter is None) and self.here not in (self.shelter or ())[1:]:
             return self.collect("stone")
         return self.dig_in()
-
-    def late(self):
-        """Whether it is time to leave for the night."""
-        if not 120 <= self.phase < DUSK or not self.has["wood_pickaxe"] or self.below():
-            return False
-        if self.shelter is None or not self.shelter_stands():
-            if self.step < self.looked + 8:
-                return False
-            self.looked, self.shelter = self.step, self.ways.shelter(self.has["stone"] > 1)
-            if self.shelter is None:
-                return False
-        way = self.ways.steps_to(self.shelter[0])
-        return way is not None and self.phase + way >= 145 and self.has["food"] > 2
 
     def rest(self, starving):
         """Behind closed doors."""
@@ -303,10 +289,6 @@ class Mind:
                 if action is not None:
                     return action
         evening = 95 <= self.phase < DUSK
-        if self.phase >= 70 and not self.dark and has["wood_pickaxe"] and has["stone"] < 3 and min(has["food"], has["drink"]) > 2:
-            spot = self.nearest("stone")
-            if spot and spot.steps <= 12:
-                return self.go_and_do(spot)
         for level, need in needs(self.info):
             if need == "energy":
                 continue

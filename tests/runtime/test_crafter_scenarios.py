@@ -57,4 +57,4 @@ def test_answers_of_the_diamond_are_those_of_the_hand_written_controller_and_mar
     drafts = {entry["key"]: entry["answer"]["source"] for entry in entries if "source" in entry["answer"]}
     for key, source in drafts.items():
         check_source(source, key.split("/")[-2], ("math", "numpy"))
-    assert len(set(drafts.values())) == 3
+    assert len(set(drafts.values())) == 4

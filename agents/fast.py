@@ -218,7 +218,7 @@ class Fast(Thinker):
             evaluation=task.evaluation,
             seed=task.seed,
             workers=task.processes.workers,
-            practice=0 if stage.last else task.loops.practice,
+            practice=task.loops.practice if task.environment.deterministic and not stage.last else 0,
             held_out=stage.held_out,
         )
         if task.mode == "rl-only":

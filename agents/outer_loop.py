@@ -96,7 +96,7 @@ def training_finished(state: RunState, seq: int, _source: str, message: Training
         return
     training.result = message
     state.awaiting.pop(training.seq, None)
-    state.spent.learning_steps += message.env_steps
+    state.spent.learning_steps += message.env_steps + message.lead_steps
     state.spent.evaluation_steps += message.score.env_steps if message.score else 0
     state.spent.learn_s += message.learn_s
     state.spent.evaluate_s += message.evaluate_s

@@ -178,7 +178,7 @@ class PlanState:
 class Stage:
     """A sub-task with its two loops; a task that is not divided is one stage, number 0.
 
-    environment  the task's; from the second stage on it begins where the best policy of the stage before succeeded
+    environment  the task's; from the second stage on it begins where the best policy of the stage before succeeded, or behind it
     held_out     start states of the evaluation; None: the evaluation's own seeds
     target       success rate at which the stage is done
     last         no other stage follows
@@ -207,6 +207,7 @@ class Spent:
     """What the run has used. Steps are environment steps; a question asked again after a restart counts once.
 
     arena_steps  of learning in arenas, and of looking for their start states: beside `env_steps`, and limited by each arena alone
+    trial_steps, learning_steps  with what was played before their episodes, by the stages before
     seconds  in which the run was running: pauses before a resume are left out
     """
 

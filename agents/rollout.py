@@ -37,7 +37,7 @@ class Rollout(Agent):
         """One call of the skill from the start of an episode, for every seed."""
         taken: dict[int, npt.NDArray[Any]] = {}
         try:
-            episodes = await asyncio.to_thread(self._try, draft, taken)
+            episodes, led = await asyncio.to_thread(self._try, draft, taken)
         except (SkillInvalid, WorkerDied) as error:
             self.log.info("skill_not_tried", skill=draft.skill.name, attempt=draft.attempt, why=str(error))
             return SkillTried(
@@ -52,7 +52,7 @@ class Rollout(Agent):
             name=draft.skill.name,
             success=passed(draft, episodes),
             episodes=tuple(episodes),
-            env_steps=sum(episode.steps for episode in episodes),
+            env_steps=sum(episode.steps for episode in episodes) + led,
             **drawn,
         )
 
@@ -69,12 +69,16 @@ class Rollout(Agent):
             self.log.warning("trial_not_drawn", skill=draft.skill.name, attempt=draft.attempt, why=str(error))
             return {"no_pictures": str(error)}
 
-    def _try(self, draft: SkillDrafted, taken: dict[int, npt.NDArray[Any]]) -> list[TrialEpisode]:
+    def _try(self, draft: SkillDrafted, taken: dict[int, npt.NDArray[Any]]) -> tuple[list[TrialEpisode], int]:
+        """The episodes, and the environment steps that were played before them."""
         if self._open is None or self._open[0] != draft.environment:
             self._close()
             self._open = (draft.environment, Trials(draft.environment))
+        trials = self._open[1]
+        before = trials.lead_steps
         try:
-            return self._open[1].run(draft.skill, draft.library, draft.success, draft.seeds, taken=taken)
+            episodes = trials.run(draft.skill, draft.library, draft.success, draft.seeds, taken=taken)
+            return episodes, trials.lead_steps - before
         except WorkerDied:
             self._close()  # what killed it may have been the process that all workers are forked from
             raise

@@ -31,6 +31,8 @@ def stage_section(state: RunState, stage: Stage) -> str:
         begins = f"Its episodes begin where `{state.sub_tasks[stage.number - 2].name}` succeeded"
         begins += f", for example: {example}. (The example" if (example := begins_at(state, stage)) else " (the example"
         begins += ' under "Observations" is from the beginning of the whole task.)'
+        if not state.task.environment.deterministic:
+            begins += " Nothing can be repeated here, so that the policies of the stages before are played anew each time."
     return render(
         "stage",
         number=str(stage.number),

@@ -3,6 +3,10 @@
 A stage is done when a plan of it reaches the stage's target, or when its plans are used up and its best policy reached at least one start
 state for the next. The chain's score counts the first stage's held-out seeds that passed every stage: each later stage is evaluated from
 exactly the states that those seeds led to.
+
+Where the environment is not deterministic no state can be reached again. There a later stage's episodes begin behind the policies of the
+stages before, which are played each time (`envs/lead.py`), and its evaluation plays whole chains: those that do not get to the stage are
+no episodes of its own score, but count, as failed, in the chain's.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from rlgpt.agents.requests import AskPlan, Finish, Request
 from rlgpt.agents.scoring import chained
 from rlgpt.bus.messages import TaskDivided, TrainingFinished
 from rlgpt.bus.parts import Artifact, Score, StageResult
-from rlgpt.bus.task import SubTask, Task
+from rlgpt.bus.task import Lead, SubTask, Task
 
 if TYPE_CHECKING:
     from rlgpt.agents.loops import RunState
@@ -32,12 +36,13 @@ def divided(state: RunState, seq: int, _source: str, message: TaskDivided) -> It
         state.answered("division")
         state.sub_tasks = message.sub_tasks
         state.awaiting[seq] = "plan"
-        yield from _begin(state, 1, state.task.environment.starts, None)
+        yield from _begin(state, 1)
 
 
-def _begin(state: RunState, number: int, starts: Artifact | None, held_out: Artifact | None) -> Iterator[Request]:
+def _begin(state: RunState, number: int, held_out: Artifact | None = None, **beginning: object) -> Iterator[Request]:
+    """Stage `number`; `beginning` is where its episodes begin, if not as the task's do: fields of its environment."""
     task, count = state.task, len(state.sub_tasks)
-    environment = task.environment.model_copy(update={"starts": starts, "until_success": True})
+    environment = task.environment.model_copy(update={"until_success": True, **beginning})
     target = task.evaluation.stage_target
     if target is None:
         target = task.evaluation.target ** (1 / count)
@@ -62,8 +67,10 @@ def end(state: RunState, reason: str) -> Iterator[Request]:
         yield Finish("gave_up" if state.best is None else "below_target", f"{where}: {reason}; none of its plans led to a policy")
     elif not stage.last:
         best = _chosen(state, stage)
-        if best and best.reached and best.held_out:
-            yield from _begin(state, stage.number + 1, best.reached, best.held_out)
+        if not state.task.environment.deterministic:
+            yield from _behind(state, stage, f"{where}: {reason}")
+        elif best and best.reached and best.held_out:
+            yield from _begin(state, stage.number + 1, best.held_out, starts=best.reached)
         else:
             missing = "held-out episode" if best and best.reached else "practice episode"
             yield Finish("below_target", f"{where}: {reason}; no {missing} succeeded, so the next stage has nowhere to begin")
@@ -71,6 +78,25 @@ def end(state: RunState, reason: str) -> Iterator[Request]:
         words = f"{score.successes} of {score.episodes} held-out episodes pass all {stage.number} stages"
         reached = score.rate >= target
         yield Finish("target_reached" if reached else "below_target", words if reached else f"{words}; {where}: {reason}")
+
+
+def _behind(state: RunState, stage: Stage, reason: str) -> Iterator[Request]:
+    """The next stage begins behind this one's best policy, which is played each time."""
+    training = state.plans[stage.best].best_training if stage.best is not None else None
+    score = training.result.score if training and training.result else None
+    if training is None or training.result is None or score is None or not score.successes:
+        yield Finish("below_target", f"{reason}; no held-out episode succeeded, so the next stage cannot be reached")
+        return
+    request = training.request
+    lead = Lead(
+        name=stage.task.name,
+        success=stage.task.success,
+        skills=request.skills,
+        library=request.library,
+        controller=request.controller,
+        policy=training.result.policy,
+    )
+    yield from _begin(state, stage.number + 1, lead=(*stage.environment.lead, lead))
 
 
 def _chosen(state: RunState, stage: Stage) -> TrainingFinished | None:

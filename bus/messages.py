@@ -276,6 +276,7 @@ class TrainingFinished(Message):
     """Trainer -> critic: learned and evaluated.
 
     env_steps  spent on learning, and on practice; evaluation's are in `score.env_steps`
+    lead_steps played before the episodes of learning, by the stages before (see `envs/lead.py`)
     failure    why there is no policy (the learner failed), empty otherwise
     learned    how the choices were used while learning, `played` in the evaluation
     samples    a few evaluation episodes in words
@@ -286,6 +287,7 @@ class TrainingFinished(Message):
     plan: int
     seed: int = 0
     env_steps: int
+    lead_steps: int = 0
     score: Score | None
     policy: Artifact | None
     curve: tuple[Point, ...] = ()

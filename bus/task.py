@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from rlgpt.bus.arena import Arena
 from rlgpt.bus.models import Budgets, Llm
-from rlgpt.bus.parts import Artifact, Identifier, Part
+from rlgpt.bus.parts import Artifact, Identifier, Part, Skill
 
 Mode = Literal["rl-gpt", "rl-only", "code-only"]
 
@@ -53,6 +53,23 @@ class Host(Part):
         return self
 
 
+class Lead(Part):
+    """How an earlier stage is played, live, before an episode of a later one begins; see `envs/lead.py`.
+
+    name     of that stage
+    success  its success test: where it holds, the next one goes on
+    skills, library, controller   as in `TrainingRequested`
+    policy   its network; None: the controller plays
+    """
+
+    name: Identifier
+    success: str = Field(min_length=1)
+    skills: tuple[Skill, ...] = ()
+    library: tuple[Skill, ...] = ()
+    controller: Identifier | None = None
+    policy: Artifact | None = None
+
+
 class Environment(Part):
     """Any Gymnasium environment, by id.
 
@@ -66,6 +83,9 @@ class Environment(Part):
     deterministic      the same seed and actions give the same episode; if false, scores cannot be replayed and say so
     interrupts         name -> expression over obs, info, previous, ... that ends a call of a skill where it holds after a step
     starts             episodes begin in these saved states instead of at a reset (see `envs/starts.py`)
+    lead               stages that are played before an episode begins, in order: set for the later stages of a task where nothing can be
+                       repeated (`deterministic: false`)
+    lead_tries         how often they are tried, each time from a reset, before the episode is given up
     until_success      an episode ends, as terminated, at the first step after which the success test holds
     horizon            an episode ends, as cut off, after so many environment steps from where it began (max_episode_steps counts from the
                        reset, also what led to a start state)
@@ -85,6 +105,8 @@ class Environment(Part):
     deterministic: bool = True
     interrupts: dict[Identifier, str] = Field({})
     starts: Artifact | None = None
+    lead: tuple[Lead, ...] = ()
+    lead_tries: int = Field(10, ge=1)
     until_success: bool = False
     horizon: int | None = Field(None, ge=1)
     memory: bool = False
@@ -94,7 +116,8 @@ class Environment(Part):
 
 
 class SubTask(Part):
-    """One stage of a long task, with two loops and a policy of its own. It begins where the stage before succeeded.
+    """One stage of a long task, with two loops and a policy of its own. It begins where the stage before succeeded: in states that are
+    reached again by repeating its actions, or, in an environment that is not deterministic, behind its policy, which is played each time.
 
     success  expression that holds when the stage is done; that of the last stage is the task's own
     """
@@ -288,12 +311,6 @@ class Task(Part):
     @model_validator(mode="after")
     def _stages_make_a_chain(self) -> Task:
         names = [stage.name for stage in self.stages]
-        if (self.stages or self.loops.planner) and not self.environment.deterministic:
-            raise ValueError(
-                "stages: each begins in states that the one before reached, which are found again by repeating its actions; with "
-                "environment.deterministic: false they would lead somewhere else. Leave out stages and loops.planner, or make it "
-                "deterministic"
-            )
         if len(set(names)) < len(names):
             raise ValueError(f"stages: two have the same name ({', '.join(names)}); each needs its own")
         if self.stages and self.stages[-1].success != self.success:

@@ -51,11 +51,8 @@ class Camera:
     def __init__(self, environment: Environment, limits: Limits | None = None) -> None:
         if not environment.deterministic:
             raise CannotDraw("the environment is not deterministic, so an episode cannot be repeated to be drawn")
-        if environment.host is not None:
-            raise CannotDraw("the environment is hosted, and its host does not draw")
-        drawn = environment.model_copy(update={"kwargs": {**environment.kwargs, "render_mode": "rgb_array"}})
         try:
-            self._zygote = _zygote(drawn, environment, limits)
+            self._zygote = drawing(environment, limits)
         except (EnvironmentUnavailable, WorkerDied) as error:
             raise CannotDraw(plain(str(error), 1000)) from None
 
@@ -79,7 +76,7 @@ class Camera:
                     answer = worker.ask({"go_on": part} if number else {**question, "steps": part}, FILM_S)
                     if answer.get("error"):
                         raise CannotDraw(plain(answer["error"], 1000))
-                    frames += _checked(answer.get("frames"), part)
+                    frames += checked(answer.get("frames"), part)
             finally:
                 worker.kill()
         except WorkerDied as error:
@@ -104,18 +101,22 @@ def chosen_steps(total: int, most: int) -> list[int]:
     return sorted({round(total * i / (most - 1)) for i in range(most)})
 
 
-def _zygote(drawn: Environment, plain_one: Environment, limits: Limits | None) -> Zygote:
-    """With a render mode; or without, where the environment takes none, but its observations may be pictures."""
+def drawing(environment: Environment, limits: Limits | None) -> Zygote:
+    """A zygote whose workers can draw: with a render mode; or without, where the environment takes none. Raises EnvironmentUnavailable."""
+    if environment.host is not None and environment.host.address:
+        # What is served elsewhere was made there, with the arguments given there.
+        return Zygote(environment, limits=limits, drawn=True)
+    kwargs = {**environment.kwargs, "render_mode": "rgb_array"}
     try:
-        return Zygote(drawn, limits=limits, drawn=True)
+        return Zygote(environment.model_copy(update={"kwargs": kwargs}), limits=limits, drawn=True)
     except EnvironmentUnavailable as unavailable:
         try:
-            return Zygote(plain_one, limits=limits, drawn=True)
+            return Zygote(environment, limits=limits, drawn=True)
         except EnvironmentUnavailable:
             raise unavailable from None
 
 
-def _checked(frames: object, steps: list[int]) -> list[Frame]:
+def checked(frames: object, steps: Sequence[int]) -> list[Frame]:
     """The frames of a worker's answer, which is believed in nothing. Raises CannotDraw."""
     if not isinstance(frames, list) or len(frames) != len(steps):
         raise CannotDraw("the worker did not draw what it was asked for")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import structlog
 
 from rlgpt.envs.batch import Batch, BatchReader, Lied, join
+from rlgpt.envs.camera import FILM_S, PART, CannotDraw, Frame, checked
 from rlgpt.envs.errors import WorkerDied
-from rlgpt.envs.handle import LOOK_S, Worker
+from rlgpt.envs.handle import LOOK_S, Worker, plain
 from rlgpt.envs.layout import RESET, Shape
 from rlgpt.envs.space import leaves
 from rlgpt.envs.zygote import Zygote
@@ -25,6 +26,8 @@ from rlgpt.envs.zygote import Zygote
 log = structlog.get_logger()
 
 QUARANTINE = 3
+WAITING_S = 1.0
+MAX_FRAMES = 10_000  # of one film
 ATTEMPTS = 3  # fresh workers in a row that cannot even be reset, without a skill to blame, before the crew gives up
 
 
@@ -77,6 +80,7 @@ class Crew:
     logged      primitive actions logged per decision, 0 for none
     deadline_s  seconds a worker may take for its share of a batch
     look        so many workers, the first, look while they wait, and are looked for (`envs/patience.py`)
+    waiting     called about once a second while workers are waited for; what it raises is raised
     Raises SkillInvalid or WorkerDied.
     """
 
@@ -90,7 +94,9 @@ class Crew:
         logged: int,
         deadline_s: float,
         look: int = 0,
+        waiting: Callable[[], object] = lambda: None,
     ) -> None:
+        self._waiting, self._led = waiting, 0
         self._zygote, self._sizes, self._skills, self._work, self._deadline_s = zygote, sizes, skills, work, deadline_s
         self._observation, self._action = zygote.description.observation_space, zygote.description.action_space
         self._observed, (self._acted,) = leaves(self._observation), leaves(self._action)
@@ -127,8 +133,31 @@ class Crew:
         disabled = [i for i, name in enumerate(self._skills) if name in self.quarantined]
         return self._zygote.fork(shape, {**self._work, "disabled": disabled, "look": index < self._look})
 
+    def frames(self, environment: int) -> list[Frame]:
+        """Of the episode that ended there last, if episodes are filmed. Raises CannotDraw, WorkerDied."""
+        index = next(i for i, rows in enumerate(self.rows) if rows.start <= environment < rows.stop)
+        worker, found = self.workers[index], list[Frame]()
+        question = {"reel": environment - self.rows[index].start, "count": PART}
+        while True:
+            answer = worker.ask({**question, "first": len(found)}, FILM_S)
+            if answer.get("error"):
+                raise CannotDraw(plain(answer["error"], 1000))
+            frames, of = answer.get("frames"), answer.get("of")
+            steps = [frame.get("step") if isinstance(frame, dict) else None for frame in frames] if isinstance(frames, list) else []
+            if not all(type(step) is int and step >= 0 for step in steps):
+                raise CannotDraw("the worker did not say of which steps its frames are")
+            found += checked(frames, cast(list[int], steps))
+            if not steps or not isinstance(of, int) or len(found) >= min(of, MAX_FRAMES):
+                return found
+
+    @property
+    def lead_steps(self) -> int:
+        """Environment steps that were played before episodes (`envs/lead.py`), by the workers' own account."""
+        return self._led + sum(worker.lead_steps for worker in self.workers)
+
     def close(self) -> None:
         """End every worker."""
+        self._led = self.lead_steps
         for worker in self.workers:
             worker.kill()
         self.workers = []
@@ -149,11 +178,13 @@ class Crew:
         if worker.seems_answered() and worker.answered():
             return ""
         while True:
-            ended = worker.wait(max(deadline, time.monotonic() + LOOK_S))
+            now = time.monotonic()
+            ended = worker.wait(min(max(deadline, now + LOOK_S), now + WAITING_S))
             if worker.answered():
                 return ""
             if ended:
                 return worker.lost()
+            self._waiting()
             if worker.overdue(deadline):
                 return worker.lost(f"no answer within {self._deadline_s:g} s")
 
@@ -200,6 +231,7 @@ class Crew:
         """A fresh worker in place of a lost one, its environments reset."""
         orders, strikes, reason = Orders.reset(self._sizes[index]), 0 if explained else 1, ""
         while strikes < ATTEMPTS:
+            self._led += self.workers[index].lead_steps
             worker = self.workers[index] = self.fork(index)
             worker.views.asked.write(orders.kinds, orders.skills, seeds)
             worker.ring()

@@ -17,8 +17,8 @@ import numpy as np
 from rlgpt.envs.actions import Action, ActionInvalid, ActionReader
 from rlgpt.envs.errors import lock_words
 from rlgpt.envs.expression import Expression, ExpressionFailed
+from rlgpt.envs.lead import Beginning, NotReached
 from rlgpt.envs.skill import CompiledSkill, Memory, SkillTimeout, error_words
-from rlgpt.envs.starts import Starts
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,13 @@ class Episode:
     Whatever a skill does, methods return; only MemoryError in the environment's own code and a failing `reset` escape.
     after_step  called with the action after every environment step
     starts      where episodes begin; None: at a reset
+    unreached   why the episode could not begin: the stages before it were not passed. "" where it has begun
+    closed      the environment itself ended it, whatever `until_success` says
     memory      what skills know as `memory`, shared by the episodes of a worker: it holds the mapping of the one whose skills run
     """
 
     def __init__(
-        self, env: Any, reader: ActionReader, rules: Rules, timer: CallTimer, starts: Starts | None = None, memory: Memory | None = None
+        self, env: Any, reader: ActionReader, rules: Rules, timer: CallTimer, starts: Beginning | None = None, memory: Memory | None = None
     ) -> None:
         self.env, self._reader, self._rules, self._timer, self._starts, self._memory = env, reader, rules, timer, starts, memory
         self.over = True
@@ -87,11 +89,20 @@ class Episode:
 
     def reset(self, seed: int) -> None:
         """Begin the episode of `seed`."""
+        unreached = ""
+        try:
+            began: Any = self._starts.begin(self.env, seed) if self._starts else self.env.reset(seed=seed)
+        except NotReached as why:
+            began, unreached = (why.obs, why.info), str(why)
+        self.begin(seed, *began)
+        self.unreached = unreached
+
+    def begin(self, seed: int, obs: Any, info: dict[str, Any]) -> None:
+        """Count from here on; the environment stays as it is."""
         self.seed, self.steps, self.episode_return, self.success, self.over = seed, 0, 0.0, False, False
-        self.terminated = self.truncated = False
-        self.reward = 0.0
-        began: Any = self._starts.begin(self.env, seed) if self._starts else self.env.reset(seed=seed)
-        self.obs, self.info = began
+        self.terminated = self.truncated = self.closed = False
+        self.reward, self.unreached = 0.0, ""
+        self.obs, self.info = obs, info
         self._kept: dict[Any, Any] = {}
         self.start, self.previous = copied(self.obs) if self._keeps_start else None, None
 
@@ -117,7 +128,7 @@ class Episode:
             decision.ended = "no step"
             self._no_step(skill, decision, advance)
             return decision
-        self._timer.arm(self._rules.call_s)
+        self._timer.arm(self._rules.call_s, self.env)
         try:
             if not advance and not self._runnable(skill):  # in training `may_run` has looked, and an error counts as false there
                 decision.ended, decision.fault = "no step", "can_run(obs, info) is false here, so that it was not called"
@@ -144,7 +155,7 @@ class Episode:
         if skill.can_run is None:
             return True
         self._remember()
-        self._timer.arm(self._rules.call_s)
+        self._timer.arm(self._rules.call_s, self.env)
         try:
             return self._runnable(skill)
         except (Exception, SkillTimeout, GeneratorExit, KeyboardInterrupt, SystemExit):
@@ -243,7 +254,7 @@ class Episode:
         self.steps += 1
         self.episode_return += gained
         self.truncated = self.truncated or self.steps == rules.horizon
-        self.over = self.terminated or self.truncated
+        self.over = self.closed = self.terminated or self.truncated
         if rules.shaping or interrupts or (rules.success and not self.success):
             gained += self._judge(decision, interrupts)
         decision.reward += rules.gamma**decision.duration * gained
@@ -270,16 +281,22 @@ class Episode:
 
 
 class CallTimer:
-    """The soft deadline: SIGALRM raises SkillTimeout while a skill's code runs, and again and again if that is swallowed."""
+    """The soft deadline: SIGALRM raises SkillTimeout while a skill's code runs, and again and again if that is swallowed.
+
+    Seconds that a hosted environment took (`waited_s`) do not count: its host has deadlines of its own.
+    """
 
     REPEAT_S = 0.2
 
     def __init__(self) -> None:
         self.inside = self.expired = False
+        self._env: Any = None
+        self._waited_s = 0.0
         signal.signal(signal.SIGALRM, self._fire)
 
-    def arm(self, seconds: float) -> None:
+    def arm(self, seconds: float, env: Any) -> None:
         self.inside = self.expired = False
+        self._env, self._waited_s = env, getattr(env, "waited_s", 0.0)
         signal.setitimer(signal.ITIMER_REAL, seconds, self.REPEAT_S)
 
     def disarm(self) -> None:
@@ -287,6 +304,11 @@ class CallTimer:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _fire(self, *_: Any) -> None:
+        waited_s = getattr(self._env, "waited_s", 0.0)
+        if waited_s > self._waited_s:
+            signal.setitimer(signal.ITIMER_REAL, waited_s - self._waited_s, self.REPEAT_S)
+            self._waited_s = waited_s
+            return
         # Never raise inside the environment's own code: it would be left half-stepped. `_inside` looks at `expired` next.
         self.expired = True
         if self.inside:

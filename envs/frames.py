@@ -86,8 +86,13 @@ class Film:
         return ""
 
     def _frame(self, step: int) -> dict[str, Any]:
-        frame = draw(self._episode.env, self._episode.obs)
-        return {"step": step, "height": frame.shape[0], "width": frame.shape[1], "rgb": frame.tobytes(), "words": self._describe()}
+        return framed(self._episode.env, self._episode.obs, step, self._describe())
+
+
+def framed(env: Any, obs: Any, step: int, words: str) -> dict[str, Any]:
+    """A frame as it travels: step, height, width, rgb (bytes), words. Raises EnvironmentUnavailable as `draw`."""
+    frame = draw(env, obs)
+    return {"step": step, "height": frame.shape[0], "width": frame.shape[1], "rgb": frame.tobytes(), "words": words}
 
 
 def _is_picture(array: Any) -> bool:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import structlog
 
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
-from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, HOST_WAITS, REQUEST, Views
+from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, HOST_WAITS, LEAD_STEPS, LEADS, REQUEST, Views
 from rlgpt.envs.patience import Patience
 from rlgpt.envs.wire import Channel, WireClosed, WireError, WireTimeout
 
@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 OUT_OF_MEMORY = 70
 LOOK_S = 0.3  # a worker that is late is looked at so often
+STILL_S = 60.0  # the stages before an episode may go so long without an environment step
+LEAD_S = 1200.0  # and one try of them may take so long
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class Worker:
     """The parent's handle of one locked worker.
 
     leases      hosted environments it plays in
-    grace_s     seconds it may be late, as long as it is these that it waits for
+    grace_s     seconds it may be late, as long as it is these that it waits for, or stages before an episode are played
+    leads       it may play such stages
     host_fault  why it lost one of them, once it did
     """
 
@@ -73,10 +76,11 @@ class Worker:
         reap: Callable[[int], int],
         leases: Sequence[Lease] = (),
         grace_s: float = 0.0,
+        leads: bool = False,
     ) -> None:
         """`reap` asks the worker's own parent, the zygote, for the wait status of a process that has ended."""
         self._leases, self.grace_s, self.host_fault = tuple(leases), grace_s, ""
-        self._host_waits = 0
+        self._seen, self._moved_at, self._leads = (0, 0, 0), 0.0, leads
         self.pid, self._channel, self.views, self._bells, self._reap = pid, channel, memory, bells, reap
         self.done = bells.done
         # The zygote reaps only when told to, so that the id cannot have been given to another process yet.
@@ -113,16 +117,25 @@ class Worker:
         return answer
 
     def overdue(self, deadline: float) -> bool:
-        """Whether a worker that has not answered by then (time.monotonic()) is given up: it does not wait for a host, or did so too long.
+        """Whether a worker that has not answered by then (time.monotonic()) is given up.
 
-        To be called every LOOK_S from the deadline on: waiting has to be seen, or to have come and gone since the last look.
+        It is not while it waits for a host, or plays the stages before an episode; within `grace_s`. To be called every LOOK_S from the
+        deadline on: that has to be seen, or to have come and gone since the last look.
         """
-        now = time.monotonic()
+        now, header = time.monotonic(), self.views.header
         if now < deadline:
             return False
-        before, self._host_waits = self._host_waits, int(self.views.header[HOST_WAITS])
-        waits = self._host_waits % 2 == 1 or self._host_waits != before
-        return now >= deadline + self.grace_s or not (self._leases and waits)
+        before, self._seen = self._seen, (int(header[HOST_WAITS]), int(header[LEADS]), int(header[LEAD_STEPS]))
+        if before != self._seen:
+            self._moved_at = now
+        for_host, leading = (self._seen[i] % 2 == 1 or self._seen[i] != before[i] for i in (0, 1))
+        waits = (self._leases and for_host) or (self._leads and leading and now - self._moved_at < STILL_S)
+        return now >= deadline + self.grace_s or not waits
+
+    @property
+    def lead_steps(self) -> int:
+        """Environment steps it says it played before episodes, see `envs/lead.py`."""
+        return max(0, int(self.views.header[LEAD_STEPS]))
 
     def ring(self) -> None:
         """Begin the batch whose decisions have been written to `views`."""
@@ -193,9 +206,9 @@ class Worker:
         return status
 
     def _patience(self, timeout_s: float) -> float:
-        """Wait for an answer as long as a host may take; then the seconds left to read it, 0 if there is none."""
+        """Wait for an answer as long as a host, or a beginning, may take; then the seconds left to read it, 0 if there is none."""
         deadline = time.monotonic() + timeout_s
-        while self._leases and not wait_readable([self._channel.fileno()], max(deadline, time.monotonic() + LOOK_S)):
+        while (self._leases or self._leads) and not wait_readable([self._channel.fileno()], max(deadline, time.monotonic() + LOOK_S)):
             if self.overdue(deadline):
                 return 0.0
         return timeout_s

@@ -26,10 +26,14 @@ from rlgpt.envs.space import leaves
 
 MARGIN_S = 2.0  # the host itself gives an environment up at its deadline, and says why; only then does this side
 MAX_PART = 256 << 20
+MAX_PICTURE = 16 << 20
 
 
 class HostedEnv(gymnasium.Env[Any, Any]):
-    """The proxy. `attach` gives it a connection; until then, and after HostLost, it can do nothing."""
+    """The proxy. `attach` gives it a connection; until then, and after HostLost, it can do nothing.
+
+    waited_s  seconds it has waited for its host in all
+    """
 
     def __init__(self, opened: dict[str, Any], name: str, waits: dict[str, float], limit: int | None) -> None:
         """`opened` is the host's answer to `open`; `waits` the seconds of start_s, step_s and reset_s; `limit` the time limit to ask for.
@@ -46,13 +50,14 @@ class HostedEnv(gymnasium.Env[Any, Any]):
         self.spec: Any = SimpleNamespace(
             id=plain(opened.get("id"), 200), max_episode_steps=found if isinstance(found, int) and found > 0 else None
         )
+        self.render_mode = "rgb_array" if opened.get("renders") is True else None
         self._act = leaves(self._acted)[0].dtype if self._acted["type"] in TAKEN else None
         self._stream: Stream | None = None
         self._header: Any = None
         self._why = ""
         self._said: list[str] = []
         self._heed(opened)
-        self._number = 0
+        self._number, self.waited_s = 0, 0.0
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -68,7 +73,8 @@ class HostedEnv(gymnasium.Env[Any, Any]):
         """Use this connection from now on; nothing is sent yet. `header` is told of every wait (see `layout.HOST_WAITS`)."""
         self.detach()
         self._header, self._why = header, ""
-        self._stream, self._number = Stream(end, max(self._layout.size, MAX_PART if self._opened.get("restorable") else 0)), 0
+        drawn = MAX_PICTURE if self.render_mode else 0
+        self._stream, self._number = Stream(end, max(self._layout.size, MAX_PART if self._opened.get("restorable") else drawn)), 0
 
     def detach(self) -> None:
         """Close the connection."""
@@ -95,6 +101,14 @@ class HostedEnv(gymnasium.Env[Any, Any]):
             raise HostedFailure(f"the host's environment gave the reward {reward}")
         obs, info = self._seen(head, body)
         return obs, reward, terminated, truncated, info
+
+    def render(self) -> Any:
+        """What its host draws now, [height, width, 3] uint8. Raises HostLost, or RuntimeError with the environment's own error."""
+        head, body = self._ask({"do": "render"})
+        height, width = (side if type(side := head.get(name)) is int and side > 0 else 0 for name in ("height", "width"))
+        if not height or not width or len(body) != 3 * height * width:
+            raise self._lost(f"a picture of {len(body)} bytes, said to be {height} x {width}")
+        return np.frombuffer(body, np.uint8).reshape(height, width, 3)
 
     def close(self) -> None:
         self.detach()
@@ -125,7 +139,8 @@ class HostedEnv(gymnasium.Env[Any, Any]):
             raise HostLost(self._why or f"the host of {self._name!r} is not connected")
         self._number += 1
         self._tell_wait()
-        deadline = time.monotonic() + wait_s
+        began = time.monotonic()
+        deadline = began + wait_s
         try:
             self._stream.send(pack({"n": self._number, **head}), (body,) if body else (), deadline)
             answer, arrays = self._stream.receive(deadline)
@@ -135,6 +150,7 @@ class HostedEnv(gymnasium.Env[Any, Any]):
             raise self._lost(str(error)) from None
         finally:
             self._tell_wait()
+            self.waited_s += time.monotonic() - began
         if answer.get("n") != self._number:
             raise self._lost(f"an answer numbered {answer.get('n')!r} where {self._number} was due")
         return answer, arrays

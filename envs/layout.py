@@ -24,8 +24,9 @@ PRIMITIVE, CALL, RESET = 0, 1, 2
 TOLD = struct.Struct("=ddii3B")
 
 # header, int64: what the parent asked last, what the worker answered last, and what it is busy with (-1: nothing);
-# how often it began or ended to wait for a host (odd: it waits)
-REQUEST, ANSWER, BUSY_SLOT, BUSY_SKILL, BUSY_STEPS, HOST_WAITS = range(6)
+# how often it began or ended to wait for a host (odd: it waits), and to play the stages before an episode (odd: it plays them);
+# environment steps these took in all
+REQUEST, ANSWER, BUSY_SLOT, BUSY_SKILL, BUSY_STEPS, HOST_WAITS, LEADS, LEAD_STEPS = range(8)
 
 
 @dataclass(frozen=True)

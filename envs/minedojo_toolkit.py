@@ -18,6 +18,7 @@ Action = npt.NDArray[np.int64]
 Play = Generator[Action, tuple[Any, Info], tuple[Any, Info]]
 
 DEGREES = 15  # of one step of the view
+EYE = 1.62  # blocks above the feet
 # As MineDojo numbers them (its ALL_CRAFT_SMELT_ITEMS).
 CRAFTS = """
 blaze_powder book brick_block carpet carrot_on_a_stick chest_minecart clay crafting_table dye end_bricks end_rod ender_eye
@@ -45,6 +46,7 @@ baked_potato brick chorus_fruit_popped coal cooked_beef cooked_chicken cooked_fi
 emerald glass gold_ingot hardened_clay iron_ingot netherbrick quartz redstone stone
 """.split()  # noqa: SIM905  244 lines otherwise
 CRAFT = {name: index for index, name in enumerate(CRAFTS)}
+SMELTS = CRAFTS[CRAFTS.index("baked_potato") :]
 FUNCTIONS = ("none", "use", "drop", "attack", "craft", "equip", "place", "destroy")
 
 
@@ -61,6 +63,13 @@ def craft(item: str) -> Action:
     if item not in CRAFT:
         raise ValueError(f"{item!r} can be neither crafted nor smelted")
     return action(do="craft", craft=CRAFT[item])
+
+
+def smelt(item: str) -> Action:
+    """Smelt into an item, such as "iron_ingot" or "cooked_beef": a furnace has to be placed nearby, and fuel (coal, planks, logs) held."""
+    if item not in SMELTS:
+        raise ValueError(f"{item!r} cannot be smelted; there are: {', '.join(SMELTS)}")
+    return craft(item)
 
 
 def equip(info: Info, item: str) -> Action:
@@ -93,6 +102,20 @@ def nearest(info: Info, name: str) -> dict[str, Any] | None:
 def turn_to(hit: dict[str, Any]) -> Action:
     """Turn the view towards a hit, in steps of 15 degrees."""
     return action(down=hit["down"], right=hit["right"])
+
+
+def look_at(info: Info, x: float, y: float, z: float) -> Action:
+    """Turn the view towards a place, such as the middle of a block; info["blocks"] counts from the block one stands in."""
+    dx, dy, dz = x - info["x"], y - (info["y"] + EYE), z - info["z"]
+    yaw, pitch = np.degrees(np.arctan2(-dx, dz)), np.degrees(np.arctan2(-dy, np.hypot(dx, dz)))
+    right = (yaw - info["yaw"] + 180.0) % 360.0 - 180.0
+    return action(down=float(pitch - info["pitch"]), right=float(right))
+
+
+def face(info: Info, name: str) -> Action:
+    """Turn the view towards the nearest hit of that name; no turn where none is seen."""
+    hit = nearest(info, name)
+    return action() if hit is None else turn_to(hit)
 
 
 def look_for(obs: Any, info: Info, name: str, turns: int = 24) -> Play:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from rlgpt.bus.parts import Skill
 from rlgpt.bus.task import Environment
 from rlgpt.envs.batch import Batch
+from rlgpt.envs.camera import Frame, drawing
 from rlgpt.envs.crew import Crew, Lost, Orders
 from rlgpt.envs.errors import EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, SkillInvalid, WorkerDied
 from rlgpt.envs.layout import CALL, PRIMITIVE
@@ -67,6 +68,8 @@ class WorkerPool:
                   stopped, without harm to others, after its share of four fifths of that
     fallbacks     actions one of which is taken where a call takes no step (can_run false, returned at once); empty: any action
     record        keep the primitive actions of every episode, in `EpisodeEnd.actions`
+    film          frames kept of every episode, for `frames`; 0 for none
+    waiting       called about once a second while workers are waited for: an episode may take long to begin
     Raises SkillInvalid, EnvironmentUnavailable, EnvironmentUnsupported, SandboxUnavailable, WorkerDied.
     """
 
@@ -86,12 +89,14 @@ class WorkerPool:
         limits: Limits | None = None,
         fallbacks: Sequence[Any] = (),
         record: bool = False,
+        film: int = 0,
+        waiting: Callable[[], object] = lambda: None,
     ) -> None:
         if environments < 1:
             raise ValueError(f"environments is {environments}; it has to be at least 1")
         self.skills = tuple(skills)
         self._record = record
-        zygote = Zygote(environment, limits=limits)
+        zygote = drawing(environment, limits) if film else Zygote(environment, limits=limits)
         self._finalizer = weakref.finalize(self, zygote.close)
         longest = max([1, *(skill.max_steps for skill in self.skills)])
         deadline_s = call_deadline(deadline_s, environment, longest)
@@ -112,11 +117,12 @@ class WorkerPool:
             gamma=gamma,
             call_s=max(0.05, 0.8 * deadline_s / per),
             fallbacks=[value.tolist() if isinstance(value, np.ndarray) else value for value in fallbacks],
+            film=film,
         )
         try:
             sizes, names = [min(per, environments - first) for first in range(0, environments, per)], [skill.name for skill in self.skills]
-            look = 0 if environment.host else self.staffing.look
-            self._crew = Crew(zygote, sizes, names, work, logged=longest if record else 0, deadline_s=deadline_s, look=look)
+            look, logged = 0 if environment.host else self.staffing.look, longest if record else 0
+            self._crew = Crew(zygote, sizes, names, work, logged=logged, deadline_s=deadline_s, look=look, waiting=waiting)
         except BaseException:
             self._finalizer()
             raise
@@ -145,6 +151,15 @@ class WorkerPool:
     def quarantined(self) -> dict[str, str]:
         """Skills that are not called any more, and why."""
         return dict(self._crew.quarantined)
+
+    @property
+    def lead_steps(self) -> int:
+        """Environment steps that were played before episodes (`envs/lead.py`), by the workers' own account."""
+        return self._crew.lead_steps
+
+    def frames(self, environment: int) -> list[Frame]:
+        """What was seen of the episode that ended there last, by its worker's own account. Raises CannotDraw, WorkerDied."""
+        return self._crew.frames(environment)
 
     def reset(self, seeds: Sequence[int]) -> Transitions:
         """Begin an episode of each seed; rewards and durations are 0. Raises WorkerDied if the environment cannot be reset."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from rlgpt.envs.actions import Action, ActionInvalid, ActionReader
 from rlgpt.envs.episode import CallTimer, Decision, Episode, Rules
+from rlgpt.envs.errors import SkillInvalid
 from rlgpt.envs.expression import Expression
 from rlgpt.envs.frames import Film
 from rlgpt.envs.layout import (
@@ -20,6 +21,8 @@ from rlgpt.envs.layout import (
     BUSY_STEPS,
     CALL,
     FAULT_BYTES,
+    LEAD_STEPS,
+    LEADS,
     PRIMITIVE,
     REQUEST,
     RESET,
@@ -28,13 +31,18 @@ from rlgpt.envs.layout import (
     Shape,
     views,
 )
+from rlgpt.envs.lead import Beginning, Controller, Leader, LeadIn, Leading
 from rlgpt.envs.narrate import Narrator
+from rlgpt.envs.reel import Reel
 from rlgpt.envs.skill import Calls, CompiledSkill, Memory, SkillSource, compile_skills, error_words
 from rlgpt.envs.space import leaves
 from rlgpt.envs.starts import Starts, snapshot_of
 from rlgpt.envs.toolkit import Toolkit
 from rlgpt.envs.whole_episode import play_episode
 from rlgpt.envs.words import action_words, pick
+
+CALL_S = 48.0
+"""Seconds that a call in a stage before an episode may take, at least; the worker is given up a little later (`handle.STILL_S`)."""
 
 
 class Output(Protocol):
@@ -45,10 +53,26 @@ class Output(Protocol):
 
 @dataclass(frozen=True)
 class Given:
-    """What an environment comes with, beside itself: where its episodes begin (None: at a reset), and its card's toolkit."""
+    """What an environment comes with, beside itself.
+
+    starts   where its episodes begin; None: at a reset
+    toolkit  its card's
+    leading  who plays the stages before, in order; None: a controller (see `envs/lead.py`)
+    """
 
     starts: Starts | None = None
     toolkit: Toolkit = field(default_factory=Toolkit)
+    leading: tuple[Leading | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Before:
+    """A stage that is played before an episode: its name, its skills, rules and player."""
+
+    name: str
+    skills: list[CompiledSkill]
+    rules: Rules
+    player: Leading
 
 
 class Runner:
@@ -76,7 +100,7 @@ class Runner:
         self._discrete = shape.action["type"] == "Discrete"
         self._timer = CallTimer()  # its signal handler is set now: later, behind the lock, none can be
         self.skills: list[CompiledSkill] = []
-        self._film: Film | None = None
+        self._repeated: Film | None = None
         self.calls = Calls()
         self.episodes: list[Episode] = []
 
@@ -85,14 +109,32 @@ class Runner:
         """Of observations and actions."""
         return self._shape.observation, self._shape.action
 
-    def begin(self, skills: list[CompiledSkill], rules: Rules, memory: Memory | None = None) -> None:
-        """Take the skills, their memory and the rules; from now on decisions can be made."""
+    def begin(
+        self,
+        skills: list[CompiledSkill],
+        rules: Rules,
+        memory: Memory | None = None,
+        before: Sequence[Before] = (),
+        tries: int = 1,
+        film: int = 0,
+    ) -> None:
+        """Take the skills, their memory and the rules; from now on decisions can be made.
+
+        before, tries  stages that are played before every episode, and how often they are tried
+        film           frames kept of every episode, 0 for none
+        """
         self.skills = skills
-        self.episodes = [Episode(env, self.reader, rules, self._timer, self.given.starts, memory) for env in self._environments]
+        self.episodes = [
+            Episode(env, self.reader, rules, self._timer, self._beginning(env, before, tries, memory), memory) for env in self._environments
+        ]
         self.answers.runnable[:] = 1
         self._masked = [i for i, skill in enumerate(skills) if skill.can_run is not None]
         for slot, episode in enumerate(self.episodes if self._shape.log else []):
             episode.after_step = self._logger(slot)
+        self._reels = [Reel(film) for _ in self.episodes] if film else []
+        self._shown: list[tuple[list[dict[str, Any]], str]] = [([], "") for _ in self._reels]
+        for reel, episode in zip(self._reels, self.episodes, strict=False):
+            self._watch(reel, episode)
 
     def batch(self) -> None:
         """Take one decision in every environment, as asked in the shared memory."""
@@ -104,9 +146,12 @@ class Runner:
             header[BUSY_SLOT], header[BUSY_SKILL], header[BUSY_STEPS] = slot, skill if kind == CALL else -1, 0
             if kind == RESET:
                 episode.reset(seeds[slot])
+                self._film(slot, ended=False)
                 self._tell(slot, episode, Decision())
             else:
-                if kind == PRIMITIVE:
+                if episode.unreached:
+                    decision = Decision(ended="error", fault=episode.unreached)
+                elif kind == PRIMITIVE:
                     decision = episode.primitive(actions[slot] if self._discrete else actions[slot].copy())
                 else:
                     decision = episode.call(self.skills[skill], advance=True) if skill >= 0 else episode.idle()
@@ -114,6 +159,7 @@ class Runner:
                 if episode.over or decision.fault:
                     self._observe(view.final_obs, slot, episode.obs)
                     episode.reset(seeds[slot])
+                    self._film(slot, ended=True)
             self._observe(view.obs, slot, episode.obs)
             for i in self._masked:
                 header[BUSY_SKILL] = i
@@ -129,26 +175,68 @@ class Runner:
         """A message's answer: {"trial": seed} calls the last skill once, {"play": seed, "skill": index} calls one until the episode ends,
         {"replay": seed, "actions": bytes} repeats an episode, and with "snapshot" also tells the state it leads to, with "at" what was
         observed after these steps,
-        {"film": seed, "actions": bytes, "steps": numbers} repeats one and draws it, {"go_on": numbers} draws further steps of it.
+        {"film": seed, "actions": bytes, "steps": numbers} repeats one and draws it, {"go_on": numbers} draws further steps of it,
+        {"reel": slot, "first": i, "count": n} gives frames of the episode that ended there last, if it was filmed (`work["film"]`).
         """
+        if "reel" in message:
+            frames, error = self._shown[message["reel"]]
+            return {"frames": frames[message["first"] : message["first"] + message["count"]], "of": len(frames), "error": error}
         if "trial" in message:
             return self._trial(message["trial"])
         if "play" in message:
             names = [skill.name for skill in self.skills]
             return play_episode(self.episodes[0], self.skills[message["skill"]], message["play"], self.calls, names, self.reader)
         if "go_on" in message:
-            if self._film is None:
+            if self._repeated is None:
                 raise ValueError("there is no film to go on with")
-            return self._film.draw(message["go_on"])
+            return self._repeated.draw(message["go_on"])
         leaf = leaves(self._shape.action)[0]
         actions = np.frombuffer(message["actions"], leaf.dtype).reshape(-1, *leaf.shape)
         if "film" in message:
             episode = self.episodes[0]
-            self._film = Film(episode, self.reader, message["film"], list(actions), lambda: self._narrator(episode).first)
-            return self._film.draw(message["steps"])
+            self._repeated = Film(episode, self.reader, message["film"], list(actions), lambda: self._narrator(episode).first)
+            return self._repeated.draw(message["steps"])
         if "snapshot" in message:
             return {**self._replay(message["replay"], actions), "snapshot": snapshot_of(self.episodes[0].env)}
         return self._replay(message["replay"], actions, message.get("at", ()))
+
+    def _watch(self, reel: Reel, episode: Episode) -> None:
+        """Have the reel see every step of an episode."""
+        others = episode.after_step
+
+        def see(action: Action) -> None:
+            if others is not None:
+                others(action)
+            reel.see(episode.env, episode.obs, lambda: self._narrator(episode).first, last=episode.over)
+
+        episode.after_step = see
+
+    def _film(self, slot: int, *, ended: bool) -> None:
+        """An episode has begun there; `ended`: and one was over before."""
+        if not self._reels:
+            return
+        reel, episode = self._reels[slot], self.episodes[slot]
+        if ended:
+            self._shown[slot] = reel.frames, reel.error
+        reel.begin()
+        reel.see(episode.env, episode.obs, lambda: self._narrator(episode).first)
+
+    def _beginning(self, env: Any, before: Sequence[Before], tries: int, memory: Memory | None) -> Beginning | None:
+        """Where an environment's episodes begin; None: at a reset."""
+        if not before:
+            return self.given.starts
+        leaders = []
+        for stage in before:
+            episode = Episode(env, self.reader, stage.rules, self._timer, None, memory)
+            episode.after_step = self._count_lead
+            leaders.append(Leader(stage.name, episode, stage.skills, stage.player))
+        return LeadIn(leaders, self.given.starts, tries, self._tell_lead)
+
+    def _count_lead(self, _action: Action) -> None:
+        self._header[LEAD_STEPS] += 1
+
+    def _tell_lead(self, _playing: bool) -> None:
+        self._header[LEADS] += 1
 
     def _tell(self, slot: int, episode: Episode, decision: Decision) -> None:
         fault, duration, cut = b"", decision.duration, episode.truncated
@@ -185,6 +273,8 @@ class Runner:
         self.views.header[BUSY_STEPS] = 0
         episode.reset(seed)
         narrator = self._narrator(episode)
+        if episode.unreached:
+            return {"ended": "error", "interrupt": "", "error": episode.unreached, "printed": "", **self._account(episode, narrator)}
 
         def both(action: Action) -> None:
             narrator.step(action)
@@ -265,12 +355,13 @@ def _called_until_it_ends(episode: Episode, skill: CompiledSkill) -> tuple[Decis
 def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:
     """Compile what a worker was sent and begin; `config` is the environment's, see `task.Environment`. Raises SkillInvalid."""
     memory = Memory() if config["memory"] else None
-    imports = [*config["imports"], *([config["toolkit"]] if config["toolkit"] else [])]
+    imports = _imports(config)
     constants = {**runner.given.toolkit.functions, **runner.reader.constants, **({} if memory is None else {"memory": memory})}
     disabled = set(work["disabled"])
     sources = [SkillSource(**skill) for skill in work["skills"]]
     kept = [source for i, source in enumerate(sources) if i not in disabled] + [SkillSource(**skill) for skill in work["library"]]
     compiled = {skill.name: skill for skill in compile_skills(kept, imports, constants, runner.calls, runner.spaces)}
+    before = [_before(runner, i, lead, work, config, constants) for i, lead in enumerate(config["lead"])]
     skills = [compiled.get(source.name) or _disabled(source) for source in sources]
     rules = Rules(
         Expression(work["success"], "success") if work["success"] else None,
@@ -279,11 +370,39 @@ def load(runner: Runner, work: dict[str, Any], config: dict[str, Any]) -> None:
         float(work["call_s"]),
         tuple(runner.reader(value) for value in work["fallbacks"]),
         success_reward=float(work["success_reward"]),
-        interrupts=tuple((name, Expression(text, f"interrupt {name!r}")) for name, text in config["interrupts"].items()),
+        interrupts=_interrupts(config),
         until_success=bool(config["until_success"] and work["until_success"]),
         horizon=int(config["horizon"] or 0),
     )
-    runner.begin(skills, rules, memory)
+    runner.begin(skills, rules, memory, before, int(config["lead_tries"]), int(work["film"]))
+
+
+def _interrupts(config: dict[str, Any]) -> tuple[tuple[str, Expression], ...]:
+    return tuple((name, Expression(text, f"interrupt {name!r}")) for name, text in config["interrupts"].items())
+
+
+def _before(
+    runner: Runner, number: int, lead: dict[str, Any], work: dict[str, Any], config: dict[str, Any], constants: dict[str, Any]
+) -> Before:
+    """A stage that is played before an episode, with skills in namespaces of its own. Raises SkillInvalid."""
+    sources = [SkillSource(**skill) for skill in (*lead["skills"], *lead["library"])]
+    compiled = compile_skills(sources, _imports(config), constants, runner.calls, runner.spaces)
+    skills = compiled[: len(lead["skills"])]
+    names = [skill.name for skill in skills]
+    player = runner.given.leading[number]
+    if player is None:
+        if lead["controller"] not in names:
+            raise SkillInvalid(f"stage {lead['name']!r} has neither a policy nor a controller among its skills ({', '.join(names)})")
+        player = Controller(names.index(lead["controller"]))
+    success = Expression(lead["success"], f"success of stage {lead['name']!r}")
+    call_s = max(CALL_S, float(work["call_s"]))  # no batch waits for it
+    rules = Rules(success, None, 1.0, call_s, interrupts=_interrupts(config), until_success=True)
+    return Before(lead["name"], skills, rules, player)
+
+
+def _imports(config: dict[str, Any]) -> list[str]:
+    """Modules that skills may import."""
+    return [*config["imports"], *([config["toolkit"]] if config["toolkit"] else [])]
 
 
 def rehearse() -> None:

@@ -58,9 +58,11 @@ class Trials:
     """Tries skills in one environment; keeps it imported between trials, so that each costs milliseconds to begin.
 
     Every trial runs in a fresh worker. Raises as `describe`.
+    lead_steps  environment steps that were played before its episodes so far (see `envs/lead.py`), by the workers' account
     """
 
     def __init__(self, environment: Environment, limits: Limits | None = None) -> None:
+        self.lead_steps = 0
         self._zygote = Zygote(environment, limits=limits)
 
     def run(
@@ -100,6 +102,7 @@ class Trials:
                 episodes.append(_judge(claim, worker, clean, seed, skill))
                 if taken is not None:
                     taken[int(seed)] = _logged(worker, skill)
+            self.lead_steps += worker.lead_steps
             worker.kill()
         return episodes
 

@@ -8,6 +8,7 @@ worker maps its shared memory, locks itself in, and only then receives skills an
 from __future__ import annotations
 
 import gc
+import importlib
 import mmap
 import os
 import platform
@@ -32,6 +33,7 @@ from rlgpt.envs.frames import draw
 from rlgpt.envs.handle import Doorbells
 from rlgpt.envs.hosted import HostedEnv, connect
 from rlgpt.envs.layout import Shape
+from rlgpt.envs.lead import PLAYERS, Leading
 from rlgpt.envs.patience import Patience
 from rlgpt.envs.registry import make
 from rlgpt.envs.runner import Given, Runner, load, rehearse
@@ -114,7 +116,19 @@ def _prepare(config: dict[str, Any]) -> tuple[Any, Description, float, Given]:
     said = tuple(dict.fromkeys((*told, *oddities, *(clip(_plain(warning.message), 500) for warning in caught))))[:20]
     identifier, functions = spec.id if spec else config["id"], toolkit.signatures()
     description = Description(identifier, observation, action, limit, words, info_words(info), said, functions)
-    return bare, description, step_s, Given(starts, toolkit)
+    return bare, description, step_s, Given(starts, toolkit, _leading(config, (observation, action)))
+
+
+def _leading(config: dict[str, Any], spaces: tuple[Any, Any]) -> tuple[Leading | None, ...]:
+    """Who plays the stages before: their networks, read now; None where a controller does. Raises EnvironmentUnavailable."""
+    found: list[Leading | None] = []
+    for lead in config["lead"]:
+        policy = lead["policy"]
+        if policy is not None and policy["media_type"] not in PLAYERS:
+            raise EnvironmentUnavailable(f"the policy of stage {lead['name']!r} is a {policy['media_type']!r}, which is not known here")
+        player = policy and importlib.import_module(PLAYERS[policy["media_type"]])
+        found.append(player and player.load(policy["uri"], policy["sha256"], spaces))
+    return tuple(found)
 
 
 def _plain(warning: Warning | str) -> str:

@@ -24,9 +24,10 @@ from rlgpt.bus.task import Environment
 from rlgpt.envs import errors, lockdown
 from rlgpt.envs.description import Description
 from rlgpt.envs.errors import HostLost, WorkerDied
-from rlgpt.envs.handle import Doorbells, Lease, Worker, plain
+from rlgpt.envs.handle import LEAD_S, Doorbells, Lease, Worker, plain
 from rlgpt.envs.hosts import Hosts, grace_s, open_hosts
 from rlgpt.envs.layout import Shape, size_of, views
+from rlgpt.envs.learned import packed
 from rlgpt.envs.limits import Limits
 from rlgpt.envs.wire import Channel, WireError, pair
 
@@ -107,8 +108,9 @@ class Zygote:
                 {"shape": asdict(shape), "size": size},
                 [theirs.fileno(), memory, bells.go, bells.done, *(lease.end.fileno() for lease in leases)],
             )
-            grace = grace_s(self.environment, shape.slots)
-            worker = Worker(pid, Channel(end, MAX_ANSWER), views(shape, mmap.mmap(memory, size)), bells, self.reap, leases, grace)
+            leads, tries = bool(self.environment.lead), self.environment.lead_tries
+            grace = grace_s(self.environment, shape.slots) + (shape.slots * tries * LEAD_S if leads else 0.0)
+            worker = Worker(pid, Channel(end, MAX_ANSWER), views(shape, mmap.mmap(memory, size)), bells, self.reap, leases, grace, leads)
         except BaseException:
             bells.close()
             end.close()
@@ -166,7 +168,7 @@ class Zygote:
 
     def _begin(self, checked: bool, drawn: bool) -> tuple[Description, float]:
         environment, limits = self.environment, self.limits
-        config = environment.model_dump(exclude={"notes", "host"})
+        config = config_of(environment)
         host = environment.host.model_dump(include={"start_s", "reset_s", "step_s"}) if environment.host else None
         start_s = limits.start_s + (environment.host.first_s if environment.host else 0.0)
         try:
@@ -211,6 +213,14 @@ def _import_path() -> str:
     return os.pathsep.join(path for path in paths if os.pathsep not in path)
 
 
+def config_of(environment: Environment) -> dict[str, Any]:
+    """The environment as a worker is told of it; its host apart. Raises SkillInvalid where a learned skill's file is not there."""
+    config = environment.model_dump(exclude={"notes", "host"})
+    for told, lead in zip(config["lead"], environment.lead, strict=True):
+        told["skills"], told["library"] = ([packed(skill) for skill in part] for part in (lead.skills, lead.library))
+    return config
+
+
 def work_for(
     skills: list[dict[str, Any]],
     success: str,
@@ -224,11 +234,13 @@ def work_for(
     library: list[dict[str, Any]] | None = None,
     until_success: bool = True,
     look: bool = False,
+    film: int = 0,
 ) -> dict[str, Any]:
     """What a worker is sent to work with, see `runner.load`; `call_s` is the soft deadline of one call, seconds.
 
     `library`: further skills, which those in `skills` may call.
     `until_success`: episodes end at the first success if the environment says so; False: they go on in any case.
+    `film`: frames kept of every episode that a decision ends, see `envs/reel.py`.
     `look`: the worker looks for its next batch for a moment before it sleeps (`envs/patience.py`).
     """
     return {
@@ -243,4 +255,5 @@ def work_for(
         "library": library or [],
         "until_success": until_success,
         "look": look,
+        "film": film,
     }

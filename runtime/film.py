@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from rlgpt.agents.learning.again import player_of
-from rlgpt.agents.learning.evaluation import Played
-from rlgpt.agents.learning.learner import play_and_verify
+from rlgpt.agents.learning.evaluation import Played, Player
+from rlgpt.agents.learning.learner import play_and_verify, play_once
 from rlgpt.agents.learning.practice import evaluated_in
 from rlgpt.bus.errors import Explained
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.envs.camera import Camera, Frame, chosen_steps
+from rlgpt.envs.pool import WorkerPool
 from rlgpt.runtime.text import printable, short
 
 LEAST = 320  # pixels; smaller frames are enlarged by whole factors
@@ -31,10 +33,14 @@ class CannotFilm(Explained):
 
 @dataclass(frozen=True)
 class Episode:
-    """A played episode with what was chosen: `choices` are (environment step it began at, name), ascending."""
+    """A played episode with what was chosen: `choices` are (environment step it began at, name), ascending.
+
+    frames  as it was played, where it cannot be repeated to be drawn; None: not filmed
+    """
 
     played: Played
     choices: tuple[tuple[int, str], ...]
+    frames: tuple[Frame, ...] | None = None
 
     @property
     def title(self) -> str:
@@ -46,14 +52,31 @@ class Episode:
         return self.choices[at][1] if at >= 0 else ""
 
 
-def play(request: TrainingRequested, weights: dict[str, Any] | None) -> list[Episode]:
+def play(request: TrainingRequested, weights: dict[str, Any] | None, most: int = 300) -> list[Episode]:
     """The episodes of the request's evaluation, played by this policy, or by its controller where `weights` is None.
 
-    Raises as `again`.
+    Where no episode can be repeated, the first success and the first failure are filmed as they are played, with at most `most` frames.
+    Raises as `again`, and CannotDraw.
     """
     player, names, _ = player_of(request, weights)
-    played, _ = play_and_verify(request, player, lambda: True, traced=ALL)
-    return [Episode(one, tuple((passage.at, names[passage.which]) for passage in one.trace)) for one in played]
+    filmed: dict[int, tuple[Frame, ...]] = {}
+    if evaluated_in(request).deterministic:
+        played, _ = play_and_verify(request, player, lambda: True, traced=ALL)
+    else:
+        played, filmed = _live(request, player, most)
+    return [Episode(one, tuple((passage.at, names[passage.which]) for passage in one.trace), filmed.get(one.seed)) for one in played]
+
+
+def _live(request: TrainingRequested, player: Player, most: int) -> tuple[list[Played], dict[int, tuple[Frame, ...]]]:
+    filmed: dict[int, tuple[Frame, ...]] = {}
+    outcomes = set[bool]()
+
+    def keep(pool: WorkerPool, environment: int, episode: Played) -> None:
+        if episode.success not in outcomes and not episode.unreached:
+            outcomes.add(episode.success)
+            filmed[episode.seed] = tuple(pool.frames(environment))
+
+    return play_once(request, player, lambda: True, traced=ALL, film=most, ended=keep), filmed
 
 
 def picked(episodes: Sequence[Episode]) -> list[Episode]:
@@ -62,16 +85,21 @@ def picked(episodes: Sequence[Episode]) -> list[Episode]:
     return [one for one in found if one is not None]
 
 
-def camera_for(request: TrainingRequested) -> Camera:
-    """A camera in the environment that the request's evaluation plays in. Raises CannotDraw."""
-    return Camera(evaluated_in(request))
+def camera_for(request: TrainingRequested) -> AbstractContextManager[Camera | None]:
+    """A camera in the environment that the request's evaluation plays in; None where nothing can be repeated. Raises CannotDraw."""
+    environment = evaluated_in(request)
+    return Camera(environment) if environment.deterministic else nullcontext()
 
 
-def shoot(episode: Episode, most: int, camera: Camera) -> list[Image.Image]:
+def shoot(episode: Episode, most: int, camera: Camera | None) -> list[Image.Image]:
     """At most `most` frames of the episode, evenly chosen, with two lines of text below. Raises CannotFilm, CannotDraw."""
+    if episode.frames is not None:
+        return [_labelled(frame, episode) for frame in episode.frames]
     end = episode.played.end
     if end is None or end.actions is None:
         raise CannotFilm(f"the episode of seed {episode.played.seed} was not recorded: {episode.played.fault or 'it was too long'}")
+    if camera is None:
+        raise CannotFilm(f"the episode of seed {episode.played.seed} was not filmed when it was played, and nothing can be repeated here")
     frames = camera.draw(episode.played.seed, end.actions, chosen_steps(len(end.actions), most))
     return [_labelled(frame, episode) for frame in frames]
 

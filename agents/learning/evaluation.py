@@ -24,6 +24,7 @@ from rlgpt.bus.parts import Score, TrialEpisode
 from rlgpt.bus.task import Environment
 from rlgpt.envs.episodes import Pool
 from rlgpt.envs.errors import WorkerDied
+from rlgpt.envs.lead import UNREACHED
 from rlgpt.envs.options import Bools
 from rlgpt.envs.space import describe
 from rlgpt.envs.transitions import Call, Choice, EpisodeEnd, Observations, Transitions
@@ -79,6 +80,11 @@ class Played:
     agreed: bool | None = None
 
     @property
+    def unreached(self) -> bool:
+        """The stages before were not passed, so that this one never began."""
+        return self.fault.startswith(UNREACHED)
+
+    @property
     def success(self) -> bool:
         return self.end is not None and self.end.success and not self.fault and self.agreed is not False
 
@@ -99,6 +105,7 @@ class Evaluation:
     environment  of the episodes
     traced       passages of an episode that are kept
     uses         counts the decisions
+    ended        called where an episode has ended, with the environment's number
     """
 
     def __init__(
@@ -110,8 +117,9 @@ class Evaluation:
         environment: Environment,
         traced: int = TRACED,
         uses: Uses | None = None,
+        ended: Callable[[int, Played], object] = lambda _environment, _episode: None,
     ) -> None:
-        self._traced, self._uses = traced, uses
+        self._traced, self._uses, self._ended = traced, uses, ended
         self._pool, self._player, self._environments, self._alive = pool, player, environments, alive
         self._space, self._words, self._repeatable = describe(pool.observation_space), environment.observations, environment.deterministic
 
@@ -137,6 +145,7 @@ class Evaluation:
                 if now.terminated[i] or now.truncated[i]:
                     if episode is not None:
                         finished[episode.seed] = episode
+                        self._ended(i, episode)
                     playing[i] = Played(offered[i], self._in_words(now.obs, i)) if offered[i] in waiting else None
                     waiting = [seed for seed in waiting if seed != offered[i]]
         return [finished[seed] for seed in seeds]

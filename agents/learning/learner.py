@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from rlgpt.agents.learning.endings import LearningFailed, Stopped
-from rlgpt.agents.learning.evaluation import TRACED, Evaluation, Played, Player, Replays, controller, samples, score, verify
+from rlgpt.agents.learning.evaluation import TRACED, Evaluation, Played, Player, Replays, check, controller, samples, score, verify
 from rlgpt.agents.learning.practice import check_practice, evaluated_in, evaluation_seeds, keep_ends, practice_seeds
 from rlgpt.agents.learning.uses import Uses
 from rlgpt.bus.messages import TrainingFinished, TrainingRequested
@@ -111,7 +112,7 @@ def trained(
 
     settings = request.learner
     rewards = {"gamma": settings.gamma, "shaping": request.shaping, "success_reward": settings.success_reward}
-    with closing(_pool(request, request.environment, settings.environments, **rewards)) as pool:
+    with closing(_pool(request, request.environment, settings.environments, waiting=lambda: check(alive), **rewards)) as pool:
         training = Training(request, pool, folder, logs=logs, on_point=on_point, alive=alive)
         if training.resumed:
             on_resume(training.resumed)
@@ -127,6 +128,7 @@ def trained(
         plan=request.plan,
         seed=request.seed,
         env_steps=training.model.num_timesteps,
+        lead_steps=pool.lead_steps,
         score=None,
         policy=save_policy(folder / "policy.pt", training.model.policy, request, training.env.sight, training.env.blocked),
         curve=tuple(training.curve.points),
@@ -161,11 +163,16 @@ def _evaluate(
     began = time.monotonic()
     try:
         played, verified = play_and_verify(request, player, alive, uses=uses)
-        shown = _samples(request, played, names)
+        began_here = [episode for episode in played if not episode.unreached]
+        shown = _samples(request, began_here, names)
         finished = _practise(request, finished, player, played, folder, alive)
     except Stopped:
         return finished.model_copy(update={"failure": "stopped during evaluation; not scored"})
-    result = score(request, played, names, verified)
+    if not began_here:
+        why = f"none of {len(played)} held-out episodes got as far as this stage; the last: {played[-1].fault}"
+        log.warning("stage_not_reached", why=why)
+        return finished.model_copy(update={"failure": why})
+    result = score(request, began_here, names, verified)
     log.info("policy_scored", rate=result.rate, low=result.low, high=result.high, episodes=result.episodes, verified=verified)
     spent = round(time.monotonic() - began, 3)
     told = uses.told() if uses else ()
@@ -184,11 +191,26 @@ def play_and_verify(
 ) -> tuple[list[Played], bool | None]:
     """The evaluation's episodes, and whether their replays agree; None where the environment is not deterministic."""
     environment = evaluated_in(request)
-    played = _play(request, environment, player, evaluation_seeds(request), alive, traced, uses)
+    played = play_once(request, player, alive, traced, uses=uses)
     if not environment.deterministic:
         return played, None
     with closing(Replays(environment, request.success)) as replays:
         return played, verify(played, replays, alive)
+
+
+def play_once(
+    request: TrainingRequested,
+    player: Player,
+    alive: Alive,
+    traced: int = TRACED,
+    *,
+    uses: Uses | None = None,
+    film: int = 0,
+    ended: Callable[[WorkerPool, int, Played], object] = lambda _pool, _environment, _episode: None,
+) -> list[Played]:
+    """The evaluation's episodes, not replayed. `film`: frames kept of each, to be had in `ended`, which is called as each ends."""
+    seeds = evaluation_seeds(request)
+    return _play(request, evaluated_in(request), player, seeds, alive, traced, uses=uses, film=film, ended=ended)
 
 
 def _practise(
@@ -214,12 +236,15 @@ def _play(
     seeds: Sequence[int],
     alive: Alive,
     traced: int = TRACED,
+    *,
     uses: Uses | None = None,
+    film: int = 0,
+    ended: Callable[[WorkerPool, int, Played], object] = lambda _pool, _environment, _episode: None,
 ) -> list[Played]:
     """One episode of every seed, its actions recorded; `uses` counts its decisions."""
     environments = min(request.learner.environments, len(seeds))
-    with closing(_pool(request, environment, environments, record=True)) as pool:
-        return Evaluation(pool, player, environments, alive, environment, traced, uses).play(seeds)
+    with closing(_pool(request, environment, environments, record=True, film=film, waiting=lambda: check(alive))) as pool:
+        return Evaluation(pool, player, environments, alive, environment, traced, uses, partial(ended, pool)).play(seeds)
 
 
 def _pool(request: TrainingRequested, environment: Environment, environments: int, **more: Any) -> WorkerPool:

@@ -46,8 +46,9 @@ def practice_seeds(request: TrainingRequested) -> list[int]:
 
 
 def evaluated_in(request: TrainingRequested) -> Environment:
-    """The environment that episodes are scored in: with start states of its own, if the request names some."""
-    return request.environment if request.held_out is None else request.environment.model_copy(update={"starts": request.held_out})
+    """The environment that episodes are scored in: with start states of its own, if the request names some, and every chain tried once."""
+    starts = {} if request.held_out is None else {"starts": request.held_out}
+    return request.environment.model_copy(update={"lead_tries": 1, **starts})
 
 
 def evaluation_seeds(request: TrainingRequested) -> range:

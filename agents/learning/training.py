@@ -32,8 +32,10 @@ from rlgpt.agents.learning.warm_start import warm_start
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Point
 from rlgpt.envs.episodes import EpisodeSeeds, Pool
+from rlgpt.envs.lead import UNREACHED
 from rlgpt.envs.observations import ObservationView
 from rlgpt.envs.perception import zeros
+from rlgpt.envs.transitions import Transitions
 from rlgpt.envs.vector import SkillVecEnv
 
 log = structlog.get_logger()
@@ -151,7 +153,7 @@ class Training:
         self.uses.add(self.env.offered, self.env.chosen, transitions)
         if any(transitions.faults):
             self._note_faults(transitions.faults)
-        self._idle = 0 if transitions.duration.any() else self._idle + 1
+        self._idle = 0 if _took_steps(transitions) else self._idle + 1
         if self._idle >= PATIENCE:
             fault = next(filter(None, transitions.faults), "no fault was reported")
             raise LearningFailed(f"{PATIENCE} decisions in a row led to no environment step; the last: {fault}", self.model.num_timesteps)
@@ -161,7 +163,7 @@ class Training:
         for i in (i for i, fault in enumerate(faults) if fault):
             which = int(self.env.chosen[i])
             name, skill = self.actions.names[which], which - self.actions.primitives
-            if faults[i].startswith(BYSTANDER):
+            if faults[i].startswith((BYSTANDER, UNREACHED)):
                 continue
             self.faults[name] += 1
             self.uses.fail(which, faults[i])
@@ -247,6 +249,14 @@ class _Watch(BaseCallback):
 
     def _on_step(self) -> bool:
         return self._training.watch()
+
+
+def _took_steps(transitions: Transitions) -> bool:
+    """Whether some environment took a step. An episode that never began counts one, so that no decision is free, and took none."""
+    if not any(fault.startswith(UNREACHED) for fault in transitions.faults):
+        return bool(transitions.duration.any())
+    pairs = zip(transitions.duration.tolist(), transitions.faults, strict=True)
+    return any(steps and not fault.startswith(UNREACHED) for steps, fault in pairs)
 
 
 def digest(request: TrainingRequested) -> str:

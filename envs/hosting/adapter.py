@@ -13,6 +13,8 @@ import inspect
 import sys
 from typing import Any
 
+import numpy as np
+
 from .spaces import SpaceData, describe
 
 # As in `envs/registry.py`, which cannot be imported here.
@@ -26,6 +28,7 @@ _FAMILIES = {
 }
 
 
+MAX_PICTURE = 16 << 20
 OURS = "hosted."  # `hosted.minedojo:MineDojo` is an adapter that lies beside this file
 
 
@@ -47,6 +50,7 @@ class Adapter:
         self._limiter = _time_limit(self.env)
         self._most: int | None = None
         self._steps = 0
+        self.renders = callable(getattr(self._inner, "render", None))
         self.restorable = all(callable(getattr(self._inner, method, None)) for method in ("snapshot", "restore"))
         self.warnings: list[str] = []
         if not self._takes_seed and not self._seeds:
@@ -102,6 +106,15 @@ class Adapter:
         self._steps = 0
         obs, info = self._inner.restore(snapshot)
         return obs, dict(info)
+
+    def render(self) -> Any:
+        """What is to be seen now, [height, width, 3] uint8. Raises ValueError where that is no such picture."""
+        # Before gym 0.26 each call names what it wants; since then it was said when the environment was made.
+        old = "mode" in _parameters(self.env.render) or "mode" in _parameters(self._inner.render)
+        found = np.asarray(self.env.render(mode="rgb_array") if old else self.env.render())
+        if found.dtype != np.uint8 or found.ndim != 3 or found.shape[2] != 3 or not 0 < found.nbytes <= MAX_PICTURE:
+            raise ValueError(f"render() gave no array [height, width, 3] of bytes but {found.dtype} {list(found.shape)}")
+        return np.ascontiguousarray(found)
 
     def close(self) -> None:
         self.env.close()

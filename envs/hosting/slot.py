@@ -163,6 +163,7 @@ class Room:
             "open": self._open,
             "snapshot": self._snapshot,
             "restore": self._restore,
+            "render": self._render,
         }
 
     def answer(self, head: dict[str, Any], body: bytearray) -> tuple[dict[str, Any], list[Any]]:
@@ -176,7 +177,7 @@ class Room:
             answer, parts = act(head, body)
         except Exception as error:
             self._watch.end()
-            self._over = True
+            self._over = self._over or do != "render"
             return {"n": number, "error": str(error)[:MAX_TEXT], "kind": type(error).__name__}, []
         self._watch.end()
         return {"n": number, **answer}, parts
@@ -197,6 +198,7 @@ class Room:
             "limit": self._adapter.limit,
             "library": self._adapter.library,
             "restorable": self._adapter.restorable,
+            "renders": self._adapter.renders,
             "warnings": self._adapter.warnings,
         }
         return answer, []
@@ -224,6 +226,10 @@ class Room:
         obs, info = self._adapter.restore(bytes(body))
         self._over = False
         return self._seen(obs, info)
+
+    def _render(self, _: dict[str, Any], __: bytearray) -> tuple[dict[str, Any], list[Any]]:
+        picture = self._adapter.render()
+        return {"height": picture.shape[0], "width": picture.shape[1]}, [picture.reshape(-1)]
 
     def _seen(self, obs: Any, info: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         parts, rest = self._layout.flatten(obs)

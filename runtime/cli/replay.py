@@ -36,7 +36,7 @@ def replay(
     changes = {"episodes": 1, "first_seed": seed} if seed is not None else {"episodes": min(episodes, held.episodes)}
     request = request.model_copy(update={"evaluation": held.model_copy(update=changes)})
     typer.echo(f"{name}: playing {request.evaluation.episodes} held-out episode(s) of {request.environment.id} ...", err=True)
-    played = film.play(request, weights)
+    played = film.play(request, weights, frames)
     chosen = played if seed is not None else film.picked(played)
     with film.camera_for(request) as camera:
         for one in chosen:

@@ -18,6 +18,8 @@ class LocalPool:
     log  every environment step taken, as (environment, seed, action, reward): what the tests recompute from
     """
 
+    lead_steps = 0  # nothing is played before its episodes
+
     def __init__(
         self,
         make: Callable[[], Any],

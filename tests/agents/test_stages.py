@@ -192,11 +192,55 @@ def test_a_late_result_of_a_stage_that_is_over_changes_nothing() -> None:
         ({"stages": STAGES[:1]}, "has to be the task's own"),
         ({"stages": STAGES, "loops": {"planner": True}}, "leave out one of the two"),
         ({"mode": "rl-only", "loops": {"planner": True}}, "asks no model"),
-        ({"stages": STAGES, "environment": {"id": "x", "deterministic": False}}, "found again by repeating its actions"),
-        ({"loops": {"planner": True}, "environment": {"id": "x", "deterministic": False}}, "found again by repeating its actions"),
     ],
 )
 def test_stages_that_cannot_be_chained_are_refused_before_the_run(changes, words) -> None:
     base = {"name": "t", "goal": "g", "success": "terminated", "environment": {"id": "x"}}
     with pytest.raises(ValueError, match=words):
         Task.model_validate(base | changes)
+
+
+ANYWHERE = {"id": "MountainCar-v0", "deterministic": False}
+POLICY = Artifact(uri="file:///policy", sha256="2" * 64, media_type="application/vnd.rlgpt.policy+pytorch")
+
+
+def test_where_nothing_can_be_repeated_the_next_stage_begins_behind_the_best_policy() -> None:
+    log = Chain(environment=ANYWHERE)
+    log.divide()
+    assert log.learn(0.95, 1, 1, policy=POLICY) == (AskPlan(2, 2),)
+    second = log.state.stage
+    assert (second.environment.starts, second.held_out, second.environment.until_success) == (None, None, True)
+    (lead,) = second.environment.lead
+    assert (lead.name, lead.success, lead.policy) == ("fetch", "obs[1] > 0", POLICY)
+    assert log.state.stages[0].environment.lead == ()
+
+
+def test_a_third_stage_is_led_by_both_before_it() -> None:
+    three = [STAGES[0], {"name": "turn", "goal": "turn", "success": "obs[0] > 0"}, STAGES[1]]
+    log = Chain(environment=ANYWHERE, stages=three)
+    log.divide()
+    log.learn(0.95, 1, 1, policy=POLICY)
+    log.learn(0.95, 2, 2, policy=POLICY.model_copy(update={"sha256": "3" * 64}))
+    assert [(lead.name, lead.policy.sha256[0]) for lead in log.state.stage.environment.lead if lead.policy] == [
+        ("fetch", "2"),
+        ("turn", "3"),
+    ]
+
+
+def test_a_chain_where_nothing_can_be_repeated_is_scored_over_all_its_attempts() -> None:
+    log = Chain(environment=ANYWHERE)
+    log.divide()
+    log.learn(0.95, 1, 1, policy=POLICY)
+    # Of a hundred whole chains eighty got to the second stage, and forty through it.
+    log.learn(0.5, 2, 2, episodes=80, policy=POLICY, lead_steps=500)
+    assert log.state.score is not None
+    assert (log.state.score.successes, log.state.score.episodes) == (40, 100)
+    assert log.state.spent.learning_steps == 500 + sum(plan.result.env_steps for plan in log.state.plans.values() if plan.result)
+
+
+def test_a_stage_that_never_succeeded_cannot_be_gone_on_from() -> None:
+    log = Chain(environment=ANYWHERE, loops={"plans": 1})
+    log.divide()
+    (finish,) = log.learn(0.0, 1, 1, policy=POLICY)
+    assert isinstance(finish, Finish)
+    assert "no held-out episode succeeded, so the next stage cannot be reached" in finish.reason

@@ -87,9 +87,9 @@ def test_actions_that_cannot_be_repeated_give_no_pictures():
 )
 def test_a_worker_that_sends_no_picture_is_not_believed(frame: object):
     with pytest.raises(CannotDraw):
-        camera._checked([frame], [0])
+        camera.checked([frame], [0])
     with pytest.raises(CannotDraw):
-        camera._checked([], [0])
+        camera.checked([], [0])
 
 
 @pytest.mark.parametrize(("total", "most", "steps"), [(10, 1, [10]), (10, 2, [0, 10]), (10, 3, [0, 5, 10]), (1, 8, [0, 1]), (0, 3, [0])])

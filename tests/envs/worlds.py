@@ -96,6 +96,36 @@ class Lucky(Corridor):
         return obs, reward + os.getpid(), terminated, truncated, info
 
 
+class Climb(gymnasium.Env):
+    """Nothing in it can be repeated: action 1 climbs one rung, 0 goes down, 2 stays, but a clock decides when a foot slips.
+
+    Rung `top` ends the episode with reward 1. Every episode falls at the first step, for good, but each `every`-th of this process.
+    """
+
+    observation_space = spaces.Box(-1.0, 1000.0, (2,), np.float32)
+    action_space = spaces.Discrete(3)
+
+    def __init__(self, top: int = 9, every: int = 1, slow_s: float = 0.0) -> None:
+        self.top, self.every, self.slow_s, self.resets = top, every, slow_s, 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None):
+        super().reset(seed=seed)
+        self.at, self.t, self.resets = 0, 0, self.resets + 1
+        return self._obs(), {"rung": 0}
+
+    def step(self, action: Any):
+        self.t += 1
+        if self.slow_s and int(action) == 1:
+            time.sleep(self.slow_s)
+        fell = self.resets % self.every != 0
+        slips = time.perf_counter_ns() // 100 % 10 == 0
+        self.at = max(0, self.at + (0 if slips else {0: -1, 1: 1, 2: 0}[int(action)]))
+        return self._obs(), float(self.at >= self.top), fell or self.at >= self.top, False, {"rung": self.at}
+
+    def _obs(self):
+        return np.array([self.at, self.t], np.float32)
+
+
 class Odd(Corridor):
     """Fails in a way `what` says: its action 2 is the trigger."""
 
@@ -146,5 +176,5 @@ class Crooked(Corridor):
         return np.array([self.at, self.t], np.float64)
 
 
-for entry in (Saved, Hungry, Crooked, Corridor, Structured, Pictures, Drawn, Lucky, Odd, Vector, Speech):
+for entry in (Saved, Hungry, Crooked, Corridor, Structured, Pictures, Drawn, Lucky, Climb, Odd, Vector, Speech):
     gymnasium.register(f"{entry.__name__}-v0", entry, max_episode_steps=50)

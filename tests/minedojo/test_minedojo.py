@@ -134,6 +134,98 @@ def test_reduced_actions_walk_and_use(playing, game):
     assert play(env, np.array([0, 1]), np.array([0, 0]))[4]["success"]
 
 
+def test_skill_on_the_reduced_actions_finds_the_cow_and_milks_it(hosted, game):
+    game.world.mobs[:] = []
+    chat = game.world.chat
+
+    def cow_to_the_right(words):
+        chat(words)
+        if words[0] == "/weather":  # the last command of a reset
+            game.world.mobs[:] = [["cow", game.world.x - 4.0, game.world.z + 3.0, 8]]
+            game.world.yaw, game.world.pitch = 0.0, 15.0
+
+    game.world.chat = cow_to_the_right
+    body = (
+        "obs, info = yield from look_for(obs, info, 'cow')\n    obs, info = yield from walk_to(obs, info, 'cow', 2.5)\n"
+        "    while not info['success']:\n        obs, info = yield action(do='use')"
+    )
+    skill = Skill(name="milk", source=f"def milk(obs, info):\n    {body}\n", max_steps=60)
+    environment = hosted("milk", action="reduced", rays=25).model_copy(update={"toolkit": "rlgpt.envs.minedojo_reduced_toolkit"})
+    (episode,) = try_skill(environment, skill, (), "info['success']", [1])
+    assert episode.error == ""
+    assert episode.success, episode.trace
+
+
+def test_masks_are_observed_on_demand(playing, game):
+    env = playing("stone_pickaxe", masks=True)
+    obs, info = env.reset(seed=1)
+    assert {name: obs[f"can_{name}"].shape for name in ("craft", "equip", "place", "destroy")} == {
+        "craft": (244,),
+        "equip": (36,),
+        "place": (36,),
+        "destroy": (36,),
+    }
+    assert not obs["can_equip"].any(), "what is in the hand already"
+    assert obs["can_destroy"].tolist() == [1, *[0] * 35]
+    assert not obs["can_craft"].any()
+    game.world.give("log")
+    obs, *_, info = play(env, act(), act())
+    assert obs["can_craft"][CRAFT["planks"]] == 1
+    assert CRAFT["planks"] in info["craftable"]
+    assert info["placeable"] == [info["slots"].index("log")]
+    assert env.observation_space.contains(obs)
+
+
+def test_commands_of_resets_are_those_asked_for_and_the_first_ones_only_in_a_running_game(playing, game):
+    said = []
+    chat = game.world.chat
+    game.world.chat = lambda words: (said.append(" ".join(words)), chat(words))
+    env = playing("milk", commands={"before": ["/clear"], "after": ["/time set 13000"]})
+    env.reset(seed=1)
+    assert "/clear" not in said
+    assert said[-1] == "/time set 13000"
+    said.clear()
+    env.reset(seed=2)
+    assert (said[0], said[1], said[-1]) == ("/clear", "/kill", "/time set 13000")
+
+
+def test_what_only_the_fork_can_do_is_refused_with_its_name(playing):
+    with pytest.raises(RuntimeError, match=r"takes no range for this task, .* only the fork MCEnv does"):
+        playing("milk", teleport=[20, 70]).reset(seed=1)
+    env = playing("milk", teleport_every=2)
+    with pytest.raises(RuntimeError, match="moves the player at every fast reset; only the fork MCEnv"):
+        env.reset(seed=1)
+
+
+def test_forks_resets_are_used_where_they_are_there(playing):
+    """`forked:make` gives the real package the parameters that MCEnv has, and tells what they were given."""
+    here = {"path": [str(Path(__file__).parent)]}
+    env = playing("milk", name="forked:make", host=here, teleport=[20, 70], teleport_every=2)
+    moved = [env.reset(seed=seed)[1]["fork"] for seed in (1, 2, 3)]
+    assert moved == [[20, 70, True], [20, 70, False], [20, 70, True]]
+
+
+@pytest.mark.parametrize(
+    ("clip", "says"),
+    [
+        ({"weights": "/nowhere/attn.pth", "prompt": "milk a cow"}, "/nowhere/attn.pth is no file; MineCLIP's README says where"),
+        ({"weights": __file__, "prompt": "milk a cow"}, r"clip needs MineCLIP in the venv of MineDojo: .*; pip install git\+https"),
+        ({"weights": __file__, "prompt": "", "variant": "attn"}, "clip needs a prompt"),
+    ],
+)
+def test_mineclip_that_cannot_be_used_is_told_when_the_environment_is_made(hosted, clip, says):
+    with pytest.raises(EnvironmentUnavailable, match=says):
+        describe(hosted("milk", clip=clip))
+
+
+def test_host_draws_what_the_player_sees(playing):
+    env = playing("milk")
+    env.reset(seed=1)
+    obs = play(env, act(yaw=14))[0]
+    assert env.render_mode == "rgb_array"
+    assert np.array_equal(env.render(), np.moveaxis(obs["rgb"], 0, -1))
+
+
 @pytest.mark.parametrize("function", [5, 6, 7])
 def test_action_on_an_empty_slot_does_nothing_and_says_so(playing, function):
     env = playing("milk")

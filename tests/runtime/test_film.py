@@ -10,7 +10,8 @@ from PIL import Image
 from rlgpt.agents.learning.evaluation import Played
 from rlgpt.bus.messages import TrainingRequested
 from rlgpt.bus.parts import Skill
-from rlgpt.bus.task import Environment, Evaluation, Learner
+from rlgpt.bus.task import Environment, Evaluation, Host, Learner
+from rlgpt.envs.camera import Camera
 from rlgpt.envs.trial import Replayer
 from rlgpt.runtime import film
 
@@ -79,3 +80,35 @@ def test_mp4_without_its_package_says_what_to_install(tmp_path: Path, monkeypatc
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     with pytest.raises(film.CannotFilm, match=r"rlgpt\[video\]"):
         film.write([Image.new("RGB", (2, 2))], tmp_path / "film.mp4", 10)
+
+
+# ---------------------------------------------------------------- where nothing can be repeated, or a host has to draw
+
+
+def test_episodes_that_cannot_be_repeated_are_filmed_as_they_are_played(tmp_path: Path):
+    moving = ASKED.model_copy(update={"environment": ASKED.environment.model_copy(update={"deterministic": False})})
+    episodes = film.play(moving, None, most=8)
+    filmed = [one for one in episodes if one.frames is not None]
+    assert [one.played.success for one in filmed] == [film.picked(episodes)[0].played.success], "one of every outcome there was"
+    frames = filmed[0].frames or ()
+    steps = [frame.step for frame in frames]
+    assert 4 <= len(steps) <= 9
+    assert (steps[0], steps[-1]) == (0, filmed[0].played.steps)
+    assert len({frame.rgb for frame in frames}) == len(frames)
+    with film.camera_for(moving) as camera:
+        assert camera is None
+        assert len(film.shoot(filmed[0], 8, camera)) == len(frames)
+        with pytest.raises(film.CannotFilm, match="was not filmed when it was played"):
+            film.shoot(next(one for one in episodes if one.frames is None), 8, camera)
+
+
+def test_host_draws_its_environment(tmp_path: Path):
+    hosted = ASKED.environment.model_copy(update={"host": Host(step_s=20.0)})
+    episodes = film.play(ASKED.model_copy(update={"environment": hosted, "evaluation": Evaluation(episodes=1, first_seed=7)}), None)
+    here = film.play(ASKED.model_copy(update={"evaluation": Evaluation(episodes=1, first_seed=7)}), None)
+    drawn = []
+    for environment, (one,) in ((hosted, episodes), (ASKED.environment, here)):
+        assert one.played.end is not None
+        with Camera(environment) as camera:
+            drawn.append(camera.draw(one.played.seed, one.played.end.actions, [0, 10, 20]))
+    assert [(shot.step, shot.rgb) for shot in drawn[0]] == [(shot.step, shot.rgb) for shot in drawn[1]]

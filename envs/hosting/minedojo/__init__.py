@@ -4,6 +4,8 @@ environment.py   starting, resetting, stepping, and everything that goes wrong w
 observations.py  typed arrays for a learner, facts for skills
 actions.py       the eight-part action and the reduced one
 tasks.py         the paper's tasks
+resets.py        fast resets, also MCEnv's, and the commands given at them
+clip.py          MineCLIP's reward
 """
 
 from .environment import MineDojo

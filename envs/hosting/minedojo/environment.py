@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import minedojo
@@ -18,7 +19,8 @@ import numpy as np
 from gym import spaces
 from minedojo.sim import InventoryItem
 
-from . import actions
+from . import actions, resets
+from .clip import ClipReward
 from .observations import Observer, inventory, lidar
 from .tasks import TASKS, Task, arguments
 
@@ -39,7 +41,12 @@ class MineDojo:
     pictures       whether observations hold them
     voxels         radius of the cube of blocks around the agent that is seen, 0 for none
     rays           lidar rays across the view, 0 for none
+    masks          observations hold what can be crafted, equipped, placed and destroyed now
     fast_reset     go on in the same world, somewhere else, instead of making a new one (minutes)
+    teleport       [nearest, farthest] blocks that a fast reset moves the player; None: as MineDojo does, 200 at most
+    teleport_every a fast reset moves it only every so often; needs the fork MCEnv, and so does a nearest distance
+    commands       given to the game at resets: a name of `resets.COMMANDS`, or lists of `before` and `after`
+    clip           MineCLIP's reward beside the task's: `weights`, `prompt` and others of `clip.ClipReward`; None: not
     world_seed     of Minecraft's own generator
     port           of a Malmo client that runs already; None starts one at the first reset
     overrides      further arguments of MineDojo's task, such as break_speed_multiplier
@@ -54,7 +61,12 @@ class MineDojo:
         pictures: bool = True,
         voxels: int = 1,
         rays: int = 0,
+        masks: bool = False,
         fast_reset: bool = True,
+        teleport: Sequence[int] | None = None,
+        teleport_every: int = 1,
+        commands: str | dict[str, Any] = "rl-gpt",
+        clip: dict[str, Any] | None = None,
         world_seed: str | None = None,
         port: int | None = None,
         overrides: dict[str, Any] | None = None,
@@ -72,8 +84,10 @@ class MineDojo:
             )
         if rays:
             self._arguments.update(use_lidar=True, lidar_rays=lidar(rays))
-        self._port = port
-        self._observer = Observer((int(size[0]), int(size[1])), pictures, voxels, bool(rays))
+        self._port, self._fast_reset, self._teleport = port, fast_reset, teleport
+        self._commands, self._moves = resets.commands(commands), resets.Moves(teleport_every)
+        self._clip = ClipReward(**clip) if clip is not None else None
+        self._observer = Observer((int(size[0]), int(size[1])), pictures, voxels, bool(rays), masks)
         self.observation_space = self._observer.space
         self.action_space = spaces.MultiDiscrete(actions.FULL if action == "full" else actions.REDUCED)
         self._env: Any = None
@@ -113,7 +127,15 @@ class MineDojo:
         died = self._deaths_of(inner) > self._deaths or float(np.ravel(obs["life_stats"]["life"])[0]) <= 0 or bool(inner.get("is_dead"))
         success = not died and self._succeeded(obs)
         info = {**self._observer.facts(obs), "success": success, "died": died, "refused": refused}
-        return self._observer.arrays(obs), float(success), success or died, False, info
+        reward = float(success)
+        if self._clip is not None:
+            info["clip"] = self._clip(obs["rgb"])
+            reward += info["clip"]
+        return self._observer.arrays(obs), reward, success or died, False, info
+
+    def render(self) -> Any:
+        """The last picture, [height, width, 3] uint8; None before the first reset."""
+        return None if self._env is None else np.ascontiguousarray(np.moveaxis(self._env.unwrapped.prev_obs["rgb"], 0, -1), np.uint8)
 
     def close(self) -> None:
         """End the game."""
@@ -127,17 +149,28 @@ class MineDojo:
             self._env = self._launch()
         elif self._lost:
             self._anew()
+        elif self._fast_reset:
+            self._tell(self._commands.before)
         self._lost = False
         if seed is not None:
             self._env.unwrapped.seed(seed)
-        obs = self._env.reset()
+        obs = self._env.reset(**self._moves.arguments(self._env.reset))
+        self._tell(self._commands.after)
         noop = np.array(actions.NOOP)
         for _ in range(SETTLE):
             obs, _, _, inner = self._env.step(noop)
             if self._env.unwrapped.is_terminated:
                 raise GameLost("Minecraft was gone right after the reset")
+        if self._clip is not None:
+            self._clip.reset()
         self._deaths, self._masks, self._bag = self._deaths_of(inner), obs["masks"], inventory(obs)
         return self._observer.arrays(obs), {**self._observer.facts(obs), "success": False, "died": False, "refused": ""}
+
+    def _tell(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._env.unwrapped.execute_cmd(line)
+            if self._env.unwrapped.is_terminated:
+                raise GameLost(f"Minecraft was gone at the command {line}")
 
     def _launch(self) -> Any:
         if self._port is not None:
@@ -145,6 +178,7 @@ class MineDojo:
 
             InstanceManager.add_existing_instance(self._port)
         known = _parameters(self._meta)
+        self._arguments.update(resets.teleport(self._teleport, known or (resets.RANGE,)))
         unknown = [name for name in self._arguments if known and name not in known]
         if unknown:
             raise ValueError(f"this MineDojo's {self._meta} task does not take {', '.join(unknown)}; it takes {', '.join(sorted(known))}")

@@ -51,6 +51,8 @@ _PLACE = {name: i for i, name in enumerate(ITEMS)}
 BODY = ("life", "food", "oxygen", "armor", "saturation", "xp")
 SELF = (*BODY, "x", "y", "z", "pitch", "yaw", "light_level", "nearby_table", "nearby_furnace", "raining", "can_see_sky")
 RAY_REACH = 50.0
+MASKS = {"craft": ("craft_smelt", 244), "equip": ("equip", 36), "place": ("place", 36), "destroy": ("destroy", 36)}
+"""Ours: MineDojo's name of the mask, and its size."""
 
 
 class Observer:
@@ -59,10 +61,11 @@ class Observer:
     pictures  include `rgb`, [3, height, width] uint8
     voxels    radius of the cube of blocks around the agent, 0 for none: info["blocks"], and `solid` [n, n, n] int8, indexed x, y, z
     rays      whether there is lidar: info["seen"]
+    masks     include which crafts and slots would work: `can_craft` [244], `can_equip`, `can_place`, `can_destroy` [36] int8
     """
 
-    def __init__(self, size: tuple[int, int], pictures: bool, voxels: int, rays: bool) -> None:
-        self._pictures, self._voxels, self._rays = pictures, voxels, rays
+    def __init__(self, size: tuple[int, int], pictures: bool, voxels: int, rays: bool, masks: bool = False) -> None:
+        self._pictures, self._voxels, self._rays, self._masks = pictures, voxels, rays, masks
         parts: dict[str, Any] = {
             "self": spaces.Box(-np.inf, np.inf, (len(SELF),), np.float32),
             "inventory": spaces.Box(0, 36 * 64, (len(ITEMS),), np.int32),
@@ -74,6 +77,8 @@ class Observer:
             parts["solid"] = spaces.Box(0, 1, (2 * voxels + 1,) * 3, np.int8)
         if rays:
             parts["entities"] = spaces.Box(0.0, 1.0, (2,), np.float32)
+        if masks:
+            parts.update({f"can_{name}": spaces.Box(0, 1, (size,), np.int8) for name, (_, size) in MASKS.items()})
         self.space = spaces.Dict(parts)
 
     def arrays(self, obs: Any) -> dict[str, Any]:
@@ -94,6 +99,8 @@ class Observer:
             seen["rgb"] = np.ascontiguousarray(obs["rgb"], np.uint8)  # MineDojo's has a negative stride
         if self._voxels:
             seen["solid"] = np.asarray(obs["voxels"]["is_solid"], np.int8)
+        if self._masks:
+            seen.update({f"can_{name}": np.asarray(obs["masks"][key], np.int8) for name, (key, _) in MASKS.items()})
         if self._rays:
             distances = [entity["distance"] for entity in _entities(obs["rays"])]
             nearest = min(distances, default=RAY_REACH)
@@ -118,6 +125,8 @@ class Observer:
             "inventory": inventory(obs),
             "slots": names,
             "craftable": np.flatnonzero(obs["masks"]["craft_smelt"]).tolist(),
+            "equippable": np.flatnonzero(obs["masks"]["equip"]).tolist(),
+            "placeable": np.flatnonzero(obs["masks"]["place"]).tolist(),
         }
         if self._voxels:
             facts["blocks"] = self._blocks(obs["voxels"]["block_name"])

@@ -4,7 +4,8 @@ environment.py  Gymnasium                          server.py      the stock serv
 actions.py      eight parts, or two                wire.py        what travels to it and back
 names.py        Minecraft's names for its things   belongings.py  what is held, and what can be done with it
 sight.py        what was seen, for skills          pictures.py    textured pictures
-toolkit.py      functions for skills               mod/           the mod in the server: the agent itself
+toolkit.py      functions for skills               knowing.py, acting.py, digging.py: of which it is made
+arguments.py    what may be asked for              mod/           the mod in the server: the agent itself
 """
 
 import gymnasium

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
+from collections.abc import Container
 
 import numpy as np
+import numpy.typing as npt
 
+from rlgpt.envs.luanti.actions import FULL
 from rlgpt.envs.luanti.names import plain
 
 SLOTS = 36
@@ -66,28 +67,31 @@ class Belongings:
     """
 
     def __init__(self, text: bytes) -> None:
-        """From the mod's JSON."""
-        told = json.loads(text)
-        self.slots = [plain(name) for name, _, _ in told["slots"]]
-        held: Counter[str] = Counter()
-        for name, (_, count, _) in zip(self.slots, told["slots"], strict=True):
-            if count:
-                held[name] += int(count)
-        self.inventory = dict(held)
-        self.craftable = [int(number) for number in told.get("craftable") or ()]
-        self.durability = 1.0 - float(told["slots"][0][2]) / _WEAR
+        """From the mod's lines: slot, item, count and wear of each slot that is not empty; then `craftable` and its numbers."""
+        *lines, craftable = text.decode().split("\n")
+        self.slots = ["air"] * SLOTS
+        self.inventory: dict[str, int] = {}
+        self.durability = 1.0
+        for line in lines:
+            number, item, held, wear = line.split(" ")
+            name = plain(item)
+            self.slots[int(number)] = name
+            self.inventory[name] = self.inventory.get(name, 0) + int(held)
+            if number == "0":
+                self.durability = 1.0 - int(wear) / _WEAR
+        self.craftable = [int(number) for number in craftable.split(" ")[1:] if number]
         self.counts = np.zeros(len(ITEMS), np.int32)
         for name, count in self.inventory.items():
             if name in _PLACE:
                 self.counts[_PLACE[name]] = count
-        something, hand = bool(held), self.slots[0] != "air"
+        something, hand = bool(self.inventory), self.slots[0] != "air"
         self.functions = np.array([1, hand, hand, 1, bool(self.craftable), something, something, something], np.int8)
         self.have = ", ".join(f"{count} {name}" for name, count in self.inventory.items()) or "nothing"
 
-    def masks(self, crafts: int) -> dict[str, list[int]]:
-        """MineDojo's masks, as lists of 0 and 1: `action_type` [8], `craft_smelt` [crafts], `equip`, `place`, `destroy` [36]."""
-        craft = [0] * crafts
-        for number in self.craftable:
-            craft[number] = 1
-        full = [int(name != "air") for name in self.slots]
-        return {"action_type": self.functions.tolist(), "craft_smelt": craft, "equip": full, "place": full, "destroy": full}
+    def masks(self, blocks: Container[str]) -> dict[str, npt.NDArray[np.int8]]:
+        """Which crafts and slots would work, under the names of rlgpt's MineDojo; `blocks` are the names of what can be placed."""
+        crafts = np.zeros(FULL[6], np.int8)
+        crafts[self.craftable] = 1
+        full = np.array([name != "air" for name in self.slots], np.int8)
+        placed = np.array([name != "air" and name in blocks for name in self.slots], np.int8)
+        return {"can_craft": crafts, "can_equip": full, "can_place": placed, "can_destroy": full.copy()}

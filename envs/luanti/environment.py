@@ -19,7 +19,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from rlgpt.envs.luanti import actions, names, wire
-from rlgpt.envs.luanti.belongings import ITEMS, REFUSED, Belongings
+from rlgpt.envs.luanti.arguments import check_choices, given
+from rlgpt.envs.luanti.belongings import ITEMS, REFUSED, SLOTS, Belongings
 from rlgpt.envs.luanti.blocks import SOLID, Blocks
 from rlgpt.envs.luanti.server import LuantiLost, Server
 from rlgpt.envs.luanti.sight import Sight, creatures
@@ -61,6 +62,7 @@ class Luanti(gymnasium.Env[Obs, Any]):
     camera     degrees of one step of pitch and yaw
     voxels     radius of the cube of `solid`, 0 for none; `info["voxels"]` is always there
     pictures   add `rgb`, [3, 64, 64] uint8
+    masks      add `can_craft`, `can_equip`, `can_place`, `can_destroy`: which crafts and slots would work now
     ores       `shallow` (iron from y = 0, diamonds from -32 down) or `stock` (iron from -128, diamonds from -1024)
     table      whether recipes of more than 2 x 2 need a crafting table within 5 blocks
     furnace    whether smelting needs a furnace within 5 blocks
@@ -86,6 +88,7 @@ class Luanti(gymnasium.Env[Obs, Any]):
         camera: float = 15.0,
         voxels: int = 1,
         pictures: bool = False,
+        masks: bool = False,
         ores: str = "shallow",
         table: bool = True,
         furnace: bool = True,
@@ -100,33 +103,20 @@ class Luanti(gymnasium.Env[Obs, Any]):
         render_mode: str | None = None,
     ) -> None:
         """Raises EnvironmentUnavailable where no server is installed, ValueError for an argument that cannot be."""
-        for name, value, known in (("action", action, ("full", "reduced")), ("reward", reward, ("milestones", "sparse"))):
-            if value not in known:
-                raise ValueError(f"{name} {value!r}: expected {' or '.join(known)}")
-        if ores not in ("shallow", "stock"):
-            raise ValueError(f"ores {ores!r}: expected shallow or stock")
-        if daylight not in ("day", "night", "cycle"):
-            raise ValueError(f"daylight {daylight!r}: expected day, night or cycle")
+        choices = {"action": action, "reward": reward, "ores": ores, "daylight": daylight}
+        check_choices(choices, voxels)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; Luanti here knows only 'rgb_array'")
-        if not 0 <= voxels <= wire.HEIGHT:
-            raise ValueError(f"voxels {voxels}: a radius from 0 to {wire.HEIGHT}")
         if ticks < 1:
             raise ValueError(f"ticks {ticks}: at least 1")
-        unknown = [name for name in inventory or {} if name not in names.GIVEN]
-        if unknown:
-            raise ValueError(f"inventory: nobody knows {', '.join(unknown)}; there are {', '.join(names.GIVEN)}")
-        self._given = [(names.GIVEN[name], number) for name, number in (inventory or {}).items()]
+        self._given = given(inventory or {})
         self._target, self._count, self._sparse, self._ticks = target, count, reward == "sparse", ticks
         self._voxels, self._waits, self._world = voxels, (step_s, reset_s), world
-        self._settings = names.settings(ores, camera, table, furnace, xray, probe) | {
-            "monsters": monsters,
-            "hunger": hunger,
-            "daylight": daylight,
-        }
+        self._settings = names.settings(ores, camera, table, furnace, xray, probe)
+        self._settings |= {"monsters": monsters, "hunger": hunger, "daylight": daylight}
         self.camera = camera
         self.render_mode = render_mode
-        self._pictures = pictures
+        self._pictures, self._masks = pictures, masks
         self._draws = pictures or render_mode is not None
         self.action_space = spaces.MultiDiscrete(list(actions.FULL if action == "full" else actions.REDUCED))
         space: Any = self._space()
@@ -198,6 +188,7 @@ class Luanti(gymnasium.Env[Obs, Any]):
             self._server = Server(self._settings, self._world, _codes, self._waits[1])
             self._blocks = Blocks(self._server.hello["nodes"])
             self._bag: Belongings | None = None
+            self._placeable = frozenset(self._blocks.distinct)
             self._seen = Sight(self._blocks)
             self._told: dict[str, Any] = {}
             self._painter: Any = None
@@ -217,6 +208,9 @@ class Luanti(gymnasium.Env[Obs, Any]):
         }
         if self._pictures:
             parts["rgb"] = spaces.Box(0, 255, (3, wire.SIZE, wire.SIZE), np.uint8)
+        if self._masks:
+            sizes = {"can_craft": actions.FULL[6], "can_equip": SLOTS, "can_place": SLOTS, "can_destroy": SLOTS}
+            parts |= {name: spaces.Box(0, 1, (size,), np.int8) for name, size in sizes.items()}
         if self._voxels:
             parts["solid"] = spaces.Box(-1, 1, (2 * self._voxels + 1,) * 3, np.int8)
         return spaces.Dict(parts)
@@ -254,6 +248,8 @@ class Luanti(gymnasium.Env[Obs, Any]):
         self._creatures = creatures(arrays, server.facts.creatures)
         if self._pictures:
             seen["rgb"] = np.ascontiguousarray(self._rgb().transpose(2, 0, 1))
+        if self._masks:
+            seen |= bag.masks(self._placeable)
         if self._voxels:
             r, y, x = self._voxels, wire.HEIGHT, wire.RADIUS
             seen["solid"] = SOLID[self._told["voxels"][x - r : x + r + 1, y - r : y + r + 1, x - r : x + r + 1]]

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/bench_luanti.py [--steps 8000] [--resets 200] [--worlds 0]
 
-Steps per second of wall time, and microseconds of CPU time of either process, which other work on the machine changes less; resets to
+Steps per second of wall time, and microseconds of CPU time of either process, which other work on the machine changes less; wandering
+includes the making of new land where the walk leads to some. Two environments side by side, each with a server of its own; resets to
 new areas and to the same one; resident memory of the server after them. `--worlds N` lets a hand-written controller of the card's toolkit
 look for a diamond in N held-out worlds, in fair view, within 12,000 ticks. Prints Markdown tables.
 """
@@ -10,6 +11,7 @@ look for a diamond in N held-out worlds, in fair view, within 12,000 ticks. Prin
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import statistics
 import sys
@@ -45,24 +47,59 @@ def actions_of(kind: str, count: int) -> list[Any]:
     return [np.array([rng.integers(3), rng.integers(3), rng.integers(4), *(12 + rng.integers(-1, 2, 2)), 3, 0, 0]) for _ in range(count)]
 
 
-def steps(kind: str, count: int, **kwargs: Any) -> None:
+def warm(kind: str, count: int, **kwargs: Any) -> tuple[Any, list[Any]]:
+    """An environment whose code is compiled and whose caches are full, and `count` actions for it."""
     env = make(NAME, {"target": "", **kwargs}, None)
     env.reset(seed=HELD_OUT)
-    server = env.unwrapped._server
     actions = actions_of(kind, count)
-    for action in actions[: count // 4]:  # LuaJIT and caches warm up
-        env.step(action)
-    begin, ours, theirs = time.perf_counter(), time.process_time(), cpu_s(server.pid)
+    for action in actions[: count // 4]:
+        if env.step(action)[2]:
+            env.reset(seed=HELD_OUT)
+    return env, actions
+
+
+def play(env: Any, actions: list[Any]) -> float:
+    """Seconds of wall time."""
+    begin = time.perf_counter()
     for action in actions:
         if env.step(action)[2]:
             env.reset(seed=HELD_OUT)
-    wall, ours, theirs = time.perf_counter() - begin, time.process_time() - ours, cpu_s(server.pid) - theirs
+    return time.perf_counter() - begin
+
+
+def steps(kind: str, count: int, **kwargs: Any) -> None:
+    env, actions = warm(kind, count, **kwargs)
+    server = env.unwrapped._server
+    ours, theirs = time.process_time(), cpu_s(server.pid)
+    wall = play(env, actions)
+    ours, theirs = time.process_time() - ours, cpu_s(server.pid) - theirs
     what = kind + (", pictures" if kwargs.get("pictures") else "") + (f", {kwargs['ticks']} ticks a step" if "ticks" in kwargs else "")
     print(
         f"| {what} | {count / wall:,.0f} | {1e6 * ours / count:.0f} | {1e6 * theirs / count:.0f} | {count / (ours + theirs):,.0f} |",
         flush=True,
     )
     env.close()
+
+
+def one_of(kind: str, count: int, begin: Any, rates: Any) -> None:
+    """A process of `side_by_side`."""
+    env, actions = warm(kind, count)
+    begin.wait()
+    rates.put(count / play(env, actions))
+    env.close()
+
+
+def side_by_side(kind: str, count: int, processes: int) -> None:
+    """Several environments at once, each in a process with a server of its own."""
+    context = multiprocessing.get_context("spawn")
+    begin, rates = context.Barrier(processes), context.Queue()
+    running = [context.Process(target=one_of, args=(kind, count, begin, rates)) for _ in range(processes)]
+    for process in running:
+        process.start()
+    total = sum(rates.get() for _ in running)
+    for process in running:
+        process.join()
+    print(f"| {kind}, {processes} side by side | {total:,.0f} | | | |", flush=True)
 
 
 def resets(count: int) -> None:
@@ -111,6 +148,7 @@ def main() -> None:
     print("| | steps/s | Python, µs | server, µs | steps a CPU second |\n|---|---|---|---|---|")
     for kind in ("no-op", "look around and dig", "wander and dig"):
         steps(kind, args.steps)
+    side_by_side("wander and dig", args.steps, 2)
     steps("wander and dig", args.steps // 4, ticks=4)
     steps("wander and dig", args.steps // 8, pictures=True)
     if args.resets:

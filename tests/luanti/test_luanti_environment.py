@@ -30,7 +30,7 @@ NOOP = list(actions.NOOP)
 MINEDOJO = Path(environment.__file__).parents[1] / "hosting" / "minedojo"
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"action": "reduced", "voxels": 0}, {"pictures": True, "voxels": 3}])
+@pytest.mark.parametrize("kwargs", [{}, {"action": "reduced", "voxels": 0}, {"pictures": True, "voxels": 3, "masks": True}])
 def test_gymnasium_finds_nothing_wrong_with_it(kwargs):
     env = make(NAME, kwargs, None, checked=True)
     try:
@@ -90,6 +90,13 @@ def test_reward_is_obtain_diamonds_and_success_ends_the_episode(made):
         _, reward, terminated, _, info = env.step([*NOOP[:5], 4, luanti_by_hand.craft(item)[6], 0])
         rewards.append((reward, terminated, info["success"]))
     assert rewards == [(2, False, False), (4, False, False), (0, False, False), (4, True, True)]
+
+
+def test_masks_say_which_crafts_and_slots_would_work(made):
+    env = made(masks=True, target="", inventory={"log": 2, "stick": 1})
+    obs, info = env.reset(seed=1)
+    assert np.flatnonzero(obs["can_craft"]).tolist() == info["craftable"] == [luanti_by_hand.craft("planks")[6]]
+    assert [obs[name][:3].tolist() for name in ("can_equip", "can_place", "can_destroy")] == [[1, 1, 0], [1, 0, 0], [1, 1, 0]]
 
 
 def test_sparse_reward_is_given_once_at_success(made):
@@ -193,6 +200,7 @@ def test_missing_server_is_told_with_the_command_that_installs_it(monkeypatch, t
     [
         ({"action": "half"}, "expected full or reduced"),
         ({"ores": "deep"}, "shallow or stock"),
+        ({"daylight": "dusk"}, "day, night or cycle"),
         ({"inventory": {"gem": 1}}, "nobody knows gem"),
         ({"voxels": 9}, "from 0 to 5"),
     ],

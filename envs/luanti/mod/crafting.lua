@@ -148,6 +148,7 @@ end
 function rl.craftable(a)
   local have, order = held(a)
   local found = {}
+  if #order == 0 then return found end
   for number, list in pairs(recipes) do
     for _, recipe in ipairs(list) do
       if plan(a, recipe, have, order) then

@@ -40,12 +40,17 @@ local function read_text(size, got)
   return ffi.string(text, size)
 end
 
+-- A line for every slot that is not empty: its number, the item, how many, its wear; then the numbers of what can be crafted.
 local function belongings()
   agent.hand = nil
-  local slots = {}
-  for i, stack in ipairs(agent.bag:get_list("main")) do slots[i] = {stack:get_name(), stack:get_count(), stack:get_wear()} end
-  local craftable = rl.craftable(agent)
-  return minetest.write_json({slots = slots, craftable = #craftable > 0 and craftable or nil})
+  local lines = {}
+  for i, stack in ipairs(agent.bag:get_list("main")) do
+    if not stack:is_empty() then
+      lines[#lines + 1] = (i - 1) .. " " .. stack:get_name() .. " " .. stack:get_count() .. " " .. stack:get_wear()
+    end
+  end
+  lines[#lines + 1] = "craftable " .. table.concat(rl.craftable(agent), " ")
+  return table.concat(lines, "\n")
 end
 
 local function answer(with_picture)

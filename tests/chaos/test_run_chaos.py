@@ -53,8 +53,8 @@ SEEDS = [int(word) for word in os.environ.get("CHAOS_SEEDS", "1").split()]
 """Of the victims and moments. CHAOS_SEEDS="2 3 4" tries others."""
 MOST_KILLS = 24
 """A dead process is started again after ever longer waits, and a machine that is busy besides would never get done."""
-QUESTIONS = 5
-"""Of a run that needs one plan: the plan, a draft and its review, the set-up, the plan's review."""
+QUESTIONS = 7
+"""Of a run that needs one plan: the plan, two drafts, two reviews, the set-up, the plan's review."""
 
 
 def bare(value: object, run: RunFolder) -> object:

@@ -28,17 +28,17 @@ def draw(env: Any, obs: Any) -> npt.NDArray[np.uint8]:
         except Exception as error:
             reason = f"render() failed: {type(error).__name__}: {error}"[:500]
         else:
-            if _is_picture(found):
+            if is_picture(found):
                 return bounded(found)
             reason = "render() gave no array [height, width, 3] of bytes"
-    if _is_picture(obs):
+    if is_picture(obs):
         return bounded(obs)
     raise EnvironmentUnavailable(f"the environment cannot draw itself: {reason}")
 
 
-def bounded(frame: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """The frame with at most EDGE pixels a side: means over blocks of the smallest whole size that does."""
-    size = -(-max(frame.shape[:2]) // EDGE)
+def bounded(frame: npt.NDArray[np.uint8], edge: int = EDGE) -> npt.NDArray[np.uint8]:
+    """The frame with at most `edge` pixels a side: means over blocks of the smallest whole size that does."""
+    size = -(-max(frame.shape[:2]) // edge)
     height, width = (max(1, extent // size) for extent in frame.shape[:2])
     # A side shorter than a block stays as it is.
     blocks = frame[: height * size, : width * size].reshape(height, -1, width, min(size, frame.shape[1]), 3)
@@ -95,5 +95,6 @@ def framed(env: Any, obs: Any, step: int, words: str) -> dict[str, Any]:
     return {"step": step, "height": frame.shape[0], "width": frame.shape[1], "rgb": frame.tobytes(), "words": words}
 
 
-def _is_picture(array: Any) -> bool:
+def is_picture(array: Any) -> bool:
+    """[height, width, 3] bytes."""
     return isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] == 3 and array.size > 0

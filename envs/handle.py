@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import structlog
 
 from rlgpt.envs.errors import SkillInvalid, WorkerDied
+from rlgpt.envs.glimpse import LOOKOUT
 from rlgpt.envs.layout import ANSWER, BUSY_SKILL, BUSY_SLOT, BUSY_STEPS, HOST_WAITS, LEAD_STEPS, LEADS, REQUEST, Views
 from rlgpt.envs.patience import Patience
 from rlgpt.envs.wire import Channel, WireClosed, WireError, WireTimeout
@@ -90,6 +91,7 @@ class Worker:
         self._closed = False
         self._header = memory.header.data
         self.patience = Patience(may_look=False)
+        LOOKOUT.add(self)
         self._poller = select.poll()
         for descriptor in (self.done, self.pidfd):
             self._poller.register(descriptor, select.POLLIN)
@@ -173,6 +175,10 @@ class Worker:
         header = self.views.header
         return int(header[BUSY_SLOT]), int(header[BUSY_SKILL]), int(header[BUSY_STEPS])
 
+    def glimpse(self) -> bytes:
+        """What it drew lately of its first environment, unchecked: see `envs/glimpse.py`."""
+        return self.views.glimpse.tobytes()
+
     def lost(self, reason: str = "") -> str:
         """End a worker that went wrong; why, in words: `reason`, or else its own last words, or how its process ended."""
         last = reason or self._died()
@@ -191,6 +197,7 @@ class Worker:
         if self._closed:
             return 0
         self._closed = True
+        LOOKOUT.remove(self)
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
         select.select([self.pidfd], [], [], 10)

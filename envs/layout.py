@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rlgpt.envs.glimpse import GLIMPSE_BYTES
 from rlgpt.envs.space import SpaceData, leaves
 
 FAULT_BYTES = 2048
@@ -46,7 +47,8 @@ class Views:
 
     header [8]; asked of each slot: `asked` (see `Asked`) and action [n, ...]
     answered: obs and final_obs (lists of leaves, [n, ...]), fault [n, FAULT_BYTES] UTF-8, log [n, log, ...] actions of this decision, and
-    answers [n, answer_bytes(S)], where everything small lies together, so that one copy takes it along (see `Answers`)
+    answers [n, answer_bytes(S)], where everything small lies together, so that one copy takes it along (see `Answers`);
+    glimpse [GLIMPSE_BYTES] what slot 0 looked like lately
     """
 
     header: npt.NDArray[np.int64]
@@ -57,6 +59,7 @@ class Views:
     answers: npt.NDArray[np.uint8]
     fault: npt.NDArray[np.uint8]
     log: npt.NDArray[Any]
+    glimpse: npt.NDArray[np.uint8]
 
 
 class Asked:
@@ -124,6 +127,7 @@ def _place(shape: Shape) -> tuple[dict[str, tuple[np.dtype[Any], tuple[int, ...]
         ("answers", np.uint8, (n, answer_bytes(shape.skills))),
         ("fault", np.uint8, (n, FAULT_BYTES)),
         ("log", acted.dtype, (n, shape.log, *acted.shape)),
+        ("glimpse", np.uint8, (GLIMPSE_BYTES,)),
     ]
     places, offset = {}, 0
     for name, kind, extent in fields:

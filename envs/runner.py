@@ -14,6 +14,7 @@ from rlgpt.envs.episode import CallTimer, Decision, Episode, Rules
 from rlgpt.envs.errors import SkillInvalid
 from rlgpt.envs.expression import Expression
 from rlgpt.envs.frames import Film
+from rlgpt.envs.glimpser import Glimpser
 from rlgpt.envs.layout import (
     ANSWER,
     BUSY_SKILL,
@@ -102,6 +103,7 @@ class Runner:
         self.skills: list[CompiledSkill] = []
         self._repeated: Film | None = None
         self.calls = Calls()
+        self._glimpser = Glimpser(self.views.glimpse, self.given.toolkit)
         self.episodes: list[Episode] = []
 
     @property
@@ -156,6 +158,8 @@ class Runner:
                 else:
                     decision = episode.call(self.skills[skill], advance=True) if skill >= 0 else episode.idle()
                 self._tell(slot, episode, decision)
+                if slot == 0:
+                    self._glimpser.look(episode)
                 if episode.over or decision.fault:
                     self._observe(view.final_obs, slot, episode.obs)
                     episode.reset(seeds[slot])
@@ -278,6 +282,7 @@ class Runner:
 
         def both(action: Action) -> None:
             narrator.step(action)
+            self._glimpser.look(episode)
             if log:
                 log(action)
 
@@ -303,6 +308,7 @@ class Runner:
 
         def after(action: Action) -> None:
             narrator.step(action)
+            self._glimpser.look(episode)
             if at and len(told) < len(at) and at[len(told)] == episode.steps:
                 told.extend([narrator.last()] * at.count(episode.steps))
 

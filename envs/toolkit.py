@@ -12,6 +12,7 @@ from rlgpt.envs.errors import EnvironmentUnavailable
 from rlgpt.envs.words import clip
 
 WORDS = "words"
+GLIMPSE = "glimpse"
 NAMED = "TOOLKIT"
 """In a toolkit of several modules, the functions it offers, in order; otherwise they are those that the module itself defines."""
 LONGEST = 400
@@ -19,10 +20,14 @@ LONGEST = 400
 
 @dataclass(frozen=True)
 class Toolkit:
-    """`functions` by name, for skills; `words(obs, info)` gives the observation in words, None if the toolkit has no such function."""
+    """`functions` by name, for skills; `words(obs, info)` gives the observation in words, None if the toolkit has no such function.
+
+    glimpse  `glimpse(obs, info)` gives a small picture for whoever watches, [height, width, 3] uint8; None likewise
+    """
 
     functions: dict[str, Callable[..., Any]] = field(default_factory=dict)
     words: Callable[[Any, dict[str, Any]], Any] | None = None
+    glimpse: Callable[[Any, dict[str, Any]], Any] | None = None
 
     def signatures(self) -> tuple[str, ...]:
         """Every function as models are told of it: how it is called, and the first paragraph of its docstring."""
@@ -57,8 +62,8 @@ def load(module: str) -> Toolkit:
     functions: dict[str, Callable[..., Any]] = {name: value for name, value in own.items() if not name.startswith("_")}
     if not functions:
         raise EnvironmentUnavailable(f"the card's toolkit {module!r} defines no function")
-    words = functions.pop(WORDS, None)
-    return Toolkit(functions, words)
+    words, glimpse = functions.pop(WORDS, None), functions.pop(GLIMPSE, None)
+    return Toolkit(functions, words, glimpse)
 
 
 def _signature(function: Callable[..., Any]) -> str:

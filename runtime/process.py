@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import ctypes
 import importlib
 import importlib.util
@@ -39,6 +40,8 @@ ROLES = {
 }
 """Where each built-in role's class is; imported in that role's process alone."""
 
+PLAYERS = ("rollout", "trainer")
+"""Roles that play in environments, so that there is something to see."""
 BROKER = "broker"
 CANNOT_START = 78
 """EX_CONFIG of sysexits.h: a missing package, no such class. A supervisor need not try again."""
@@ -206,6 +209,7 @@ def _broker(run: RunFolder) -> None:
 
 async def _agent(run: RunFolder, name: str, load: Callable[[], type[Agent]], *, attached: bool) -> None:
     from rlgpt.agents.agent import Context, run_agent
+    from rlgpt.runtime.glimpses import showing
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -218,7 +222,8 @@ async def _agent(run: RunFolder, name: str, load: Callable[[], type[Agent]], *, 
     except Exception as error:
         raise CannotStart(f"{kind.__name__} cannot be made: {type(error).__name__}: {error}") from error
     leaving = asyncio.ensure_future(_leave_with(run)) if attached and run.scenario.is_file() else None
-    await run_agent(agent, stop)
+    with showing(run.glimpses / name) if kind.role in PLAYERS else contextlib.nullcontext():
+        await run_agent(agent, stop)
     if leaving is not None:
         leaving.cancel()
 

@@ -135,6 +135,11 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def glimpses(self) -> Path:
+        """What environments looked like lately, a file a process: see `runtime/glimpses.py`."""
+        return self.path / "glimpses"
+
+    @property
     def keys(self) -> Path:
         """Key files of a bus on tcp; no such folder where the bus is a socket on this machine."""
         return self.path / "keys"

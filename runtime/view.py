@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from rich.console import Console, Group, RenderableType
@@ -18,12 +19,14 @@ from rlgpt.agents import arenas
 from rlgpt.agents.progress import Attempt, Inner, Learnt, PlanState
 from rlgpt.bus.messages import Message
 from rlgpt.runtime.bill import budget_words, role_words
+from rlgpt.runtime.glimpses import Window
 from rlgpt.runtime.narrate import narrate, point_words, trial_words
 from rlgpt.runtime.parts import mode_words, seed_words, stage_lines
 from rlgpt.runtime.story import Story
 from rlgpt.runtime.text import duration, money, percent, short, sparkline, steps
 
 REFRESH_S = 0.25
+ROOM, OTHERS = 44, 10  # columns that plans need beside a picture, and rows that the rest needs
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ class PlainView:
 class LiveView:
     """A picture that is redrawn: plans with their attempts and verdicts, the learning curve, processes, cost."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, glimpses: Path | None = None) -> None:
+        """`glimpses`: the folder with what the environments look like, if that is to be shown."""
         self.console = console
+        self.window = Window(glimpses) if glimpses else None
         self.began = self.drawn = time.monotonic()
         self.notes: list[str] = []
         self.live = Live(console=console, auto_refresh=False, vertical_overflow="ellipsis")
@@ -85,10 +90,22 @@ class LiveView:
 
     def refresh(self, story: Story, processes: Mapping[str, ProcessLine]) -> None:
         notes = [Text(f"· {short(words, 160)}", style="dim") for words in self.notes]
-        self.picture = Group(plan_tree(story), *notes, _processes(processes), _bill(story, time.monotonic() - self.began))
+        self.picture = Group(self._beside(plan_tree(story)), *notes, _processes(processes), _bill(story, time.monotonic() - self.began))
         if time.monotonic() - self.drawn >= REFRESH_S:
             self.drawn = time.monotonic()
             self.live.update(self.picture, refresh=True)
+
+    def _beside(self, tree: RenderableType) -> RenderableType:
+        """The tree, and beside it what the environment looks like, where there is room."""
+        width, height = self.console.size
+        seen = self.window.look(width - ROOM, height - OTHERS) if self.window and not self.console.no_color else None
+        if seen is None:
+            return tree
+        both = Table.grid(expand=True, padding=(0, 1))
+        both.add_column(ratio=1)
+        both.add_column(width=seen.width + 4)
+        both.add_row(tree, Panel(seen.drawn, title=seen.title, subtitle=seen.process, border_style="dim", expand=False))
+        return both
 
     def close(self) -> None:
         """The last picture stays."""

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rlgpt.envs.crafter import places, survival
+from rlgpt.envs.crafter.glimpse import small_map
 from rlgpt.envs.crafter.places import MOVES, Cell, Spot, Ways, inside, neighbours
 from rlgpt.envs.crafter.rules import (
     ACTION,
@@ -77,6 +78,11 @@ def words(obs: Any, info: Info) -> str:  # noqa: ARG001  every toolkit's words t
 
 
 # Where things are
+
+
+def glimpse(obs: Any, info: Info) -> npt.NDArray[np.uint8]:  # noqa: ARG001  every toolkit's takes both
+    """A small map of what is remembered around the agent, for whoever watches a run."""
+    return small_map(seen(info))
 
 
 def positions(info: Info, what: str, fresh: int | None = None) -> list[Cell]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from rlgpt.envs.luanti.acting import action, centre, craft, equip, look_around, look_at, noop, place, step_into, turn_to, walk_to
 from rlgpt.envs.luanti.digging import descend, dig_block, dig_down, dig_towards, gather, set_down, tunnel
+from rlgpt.envs.luanti.glimpse import glimpse
 from rlgpt.envs.luanti.knowing import (
     Info,
     best_pickaxe,
@@ -75,4 +76,5 @@ TOOLKIT = (
     gather,
     set_down,
     words,
+    glimpse,
 )

@@ -113,7 +113,7 @@ def _go(run: RunFolder, scenario: Scenario, described: Described) -> None:
     from rlgpt.runtime.view import LiveView, PlainView
 
     screen = console()
-    view = LiveView(screen) if screen.is_terminal and not screen.is_dumb_terminal else PlainView(screen)
+    view = LiveView(screen, run.glimpses) if screen.is_terminal and not screen.is_dumb_terminal else PlainView(screen)
     view.note(f"{run.name} in {run.path}")
     _close(run, Launcher(run, scenario, described.card, view).go())
 

@@ -110,9 +110,10 @@ def stone_pickaxe(obs, info) -> Play:
 
 
 def keep_a_pickaxe(obs, info) -> Play:
-    """Make another stone pickaxe while the last one still can dig the niche for the table."""
-    last = count(info, "stone_pickaxe") + count(info, "iron_pickaxe") < 2
-    worn = info["holding"].endswith("_pickaxe") and info["durability"] < 0.4
+    """Make another stone pickaxe while the last one still can dig the niche for the table; also where it is gone already."""
+    left = count(info, "stone_pickaxe") + count(info, "iron_pickaxe")
+    last = left < 2
+    worn = left == 0 or (info["holding"].endswith("_pickaxe") and info["durability"] < 0.4)
     if last and worn and count(info, "cobblestone") >= 3 and (count(info, "stick") >= 2 or can_craft(info, "stick") or count(info, "log")):
         obs, info = yield from at_table(obs, info, "stone_pickaxe", count(info, "stone_pickaxe") + 1)
     return obs, info

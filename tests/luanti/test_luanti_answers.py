@@ -7,6 +7,7 @@ import builtins
 import json
 
 import luanti_answers
+import luanti_by_hand
 import pytest
 
 from rlgpt.agents.answers import PlanAnswer, PlanReviewAnswer, SetUpAnswer, SkillAnswer, TrialReviewAnswer, check_plan
@@ -25,6 +26,12 @@ def lines(scenario: str) -> list[dict]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_they_are_those_of_the_code_in_the_tests(scenario):
     assert (luanti_answers.FOLDER / scenario / "transcript.jsonl").read_text() == luanti_answers.transcript(scenario)
+
+
+@pytest.mark.parametrize("inventory", [{"cobblestone": 3, "stick": 2, "crafting_table": 1}, {"cobblestone": 3, "planks": 6}])
+def test_with_an_empty_hand_another_pickaxe_is_made(made, inventory):
+    last = luanti_by_hand.play(made(inventory=inventory, step_s=120.0), 5, luanti_by_hand.keep_a_pickaxe, 400)
+    assert last["inventory"].get("stone_pickaxe") == 1
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

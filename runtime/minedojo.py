@@ -11,6 +11,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,8 +37,9 @@ class SetupFailed(Explained):
 
 
 def find_python() -> str | None:
-    """A Python that MineDojo runs on."""
-    return next((found for name in PYTHONS if (found := shutil.which(name))), None)
+    """A Python that MineDojo runs on: one on the path, else our own if it is old enough."""
+    own = sys.executable if sys.version_info < (3, 12) else None
+    return next((found for name in PYTHONS if (found := shutil.which(name))), own)
 
 
 def commands(python: str, where: Path) -> list[list[str]]:

@@ -125,12 +125,27 @@ class World:
     def hit_block(self, direction: tuple, reach: float) -> tuple[str, tuple, tuple | None, float] | None:
         """(block, its cell, the free cell before it, distance) along a direction from the eyes."""
         step, before, distance = (0.1 if reach <= 5 else 0.5), None, 0.0
+        if reach > 5 and self._open(direction):  # nothing but the ground can be hit: begin two steps before it
+            drop = self.y + 1.62 - (GROUND + 1)
+            if direction[1] * reach > -drop:
+                return None
+            distance = max(0.0, math.floor(drop / -direction[1] / step) * step - 2 * step)
         while distance < reach:
             cell = tuple(math.floor(eye + part * distance) for eye, part in zip((self.x, self.y + 1.62, self.z), direction, strict=True))
             if cell != before and self.block(*cell) != "air":
                 return self.block(*cell), cell, before, distance
             before, distance = cell, distance + step
         return None
+
+    def _open(self, direction: tuple) -> bool:
+        """Whether no block above the ground is within 1.5 blocks of a ray from the eyes, seen from above."""
+        flat = math.hypot(direction[0], direction[2]) or 1e-9
+        for (x, y, z), block in self.blocks.items():
+            dx, dz = x + 0.5 - self.x, z + 0.5 - self.z
+            aside, along = abs(dx * direction[2] - dz * direction[0]) / flat, dx * direction[0] + dz * direction[2]
+            if y > GROUND and block != "air" and aside < 1.5 and along > -1.5 * flat:
+                return False
+        return self.y >= GROUND + 1
 
     def hit_mob(self, direction: tuple, reach: float) -> tuple[list, float] | None:
         """(mob, distance) along a direction; a mob is a cylinder of radius 0.6 and height 1.4, and blocks hide it."""

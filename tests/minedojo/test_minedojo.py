@@ -321,7 +321,7 @@ def test_launch_through_minedojos_own_script_survives_a_crash_and_a_slow_start(p
         "STAND_IN_PYTHON": sys.executable,
         "STAND_IN_CONSTANTS": str(constants),
         "STAND_IN_SLOW": "1",
-        "STAND_IN_EVENTS": '{"6": "exit"}',
+        "STAND_IN_EVENTS": '{"10": "exit"}',  # a reset takes six: two commands and four no-ops
         "MINEDOJO_HEADLESS": "1",
     }
     env = playing("milk", name="launched:make", port=None, host={"path": [here], "variables": variables, "reset_s": 100.0})

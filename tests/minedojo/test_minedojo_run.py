@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from model_endpoint import Endpoint, _serving
 from running import Rlgpt, processes_of, sets, story
 from stand_in import StandIn
@@ -62,6 +63,7 @@ class Player(Endpoint):
         return said
 
 
+@pytest.mark.timeout(600)  # many hosts import MineDojo, which takes seconds each
 def test_harvest_milk_runs_to_its_end_with_games_in_the_old_interpreter(tmp_path, python, constants):
     game = StandIn(worlds=lambda: Meadow(constants)).start()
     rlgpt, model = Rlgpt(tmp_path), Player()
@@ -80,7 +82,7 @@ def test_harvest_milk_runs_to_its_end_with_games_in_the_old_interpreter(tmp_path
     try:
         with _serving(lambda request, _: json.dumps(model.answer(request)), "hand") as url:
             process = rlgpt.start("launch", "minedojo_harvest_milk", *sets(*settings, f"llm.base_url={url}"))
-            said, _ = process.communicate(timeout=400)
+            said, _ = process.communicate(timeout=500)
     finally:
         rlgpt.end()
         game.close()

@@ -8,6 +8,16 @@ resets.py        fast resets, also MCEnv's, and the commands given at them
 clip.py          MineCLIP's reward
 """
 
-from .environment import MineDojo
+from typing import Any
+
+import yaml
+
+# MineDojo reads the YAML of 3,131 tasks when it is imported, which takes seconds; libyaml's parser, where there is one, halves them.
+_yaml: Any = yaml
+_safe, _yaml.SafeLoader = _yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+try:
+    from .environment import MineDojo
+finally:
+    _yaml.SafeLoader = _safe
 
 __all__ = ["MineDojo"]

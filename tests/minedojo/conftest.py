@@ -14,7 +14,7 @@ from rlgpt.envs.hosted import connect
 from rlgpt.envs.hosts import LocalHosts
 
 PYTHON = os.environ.get("RLGPT_MINEDOJO_PYTHON", "")
-WAITS = {"start_s": 60.0, "reset_s": 60.0, "step_s": 10.0}
+WAITS = {"start_s": 150.0, "reset_s": 100.0, "step_s": 20.0}
 FIND = "import importlib.util as u; print(u.find_spec('minedojo').submodule_search_locations[0])"
 
 

@@ -28,6 +28,7 @@ from rlgpt.envs.hosting import __file__ as hosting
 from rlgpt.envs.hosting.frames import FrameError, Late, Stream, pack, unpack
 from rlgpt.envs.hosting.spaces import read_action
 from rlgpt.envs.hosts import open_hosts
+from rlgpt.envs.layout import PRIMITIVE
 from rlgpt.envs.pool import Call, Primitive, WorkerPool, describe, replay, try_skill
 from rlgpt.envs.starts import StartState, write
 
@@ -388,7 +389,8 @@ def test_slot_whose_player_left_in_the_middle_of_a_step_does_not_keep_the_others
     with WorkerPool(environment, success="False", environments=1) as pool:
         pool.reset([1000])
         busy = pool._crew.workers[0]
-        busy.views.kind[:], busy.views.action[:] = 0, 2
+        busy.views.asked.write([PRIMITIVE], [0], [1001])
+        busy.views.action[:] = 2
         busy.ring()
         busy.kill()
         hosts = open_hosts(environment)

@@ -108,7 +108,7 @@ class Reviewer:
             return "It stops too early, I would say."
         question = json.dumps(request["messages"])
         if "Review plan number" in question:
-            names = ("reach_flag",)
+            names = ("swing_to_flag",)
             review = {"sub_actions": [{"name": name, "worked": True, "why": "seen"} for name in names], "why": "good", "advice": "go on"}
         else:
             first = "attempt 1 of" in question

@@ -32,14 +32,14 @@ def test_the_plain_autogen_agent_of_the_documentation_reviews_a_run(rlgpt: Rlgpt
     assert {envelope.source for topic in (SkillReviewed.TOPIC, PlanReviewed.TOPIC) for envelope in published(run, topic)} == {"reviewer"}
     state = story(run).state
     (plan,) = state.plans.values()
-    first, second = plan.inner["reach_flag"].attempts
+    first, second = plan.inner["swing_to_flag"].attempts
     assert (first.review.verdict, first.review.change) == ("revise", "do it better")
     assert (second.review.verdict, plan.review.advice) == ("accept", "go on")
 
     # The first answer was prose, and was asked for again in the same conversation; all of it is counted and priced.
     asked = [envelope.message() for envelope in published(run, ModelAsked.TOPIC) if envelope.source == "reviewer"]
     assert [one.outcome for one in asked] == ["repaired", "answered", "answered"]
-    assert asked[0].key == "rl-gpt/reviewer/plan-1/critic/reach_flag/attempt-1"
+    assert asked[0].key == "rl-gpt/reviewer/plan-1/critic/swing_to_flag/attempt-1"
     account = by_role(state.spent)["critic"]
     assert (account.questions, account.prompt_tokens, account.completion_tokens) == (3, 400, 40)
     assert account.usd == pytest.approx((400 * 10 + 40 * 20) / 1e6)
@@ -50,7 +50,7 @@ def test_the_plain_autogen_agent_of_the_documentation_reviews_a_run(rlgpt: Rlgpt
     assert system["role"] == "system"
     assert "brief" in json.dumps(system)
     assert "You are the critic of a small team" in json.dumps(question)
-    assert "Review the trial of the skill `reach_flag`" in json.dumps(question)
+    assert "Review the trial of the skill `swing_to_flag`" in json.dumps(question)
     assert "response_format" not in model.requests[0]
     assert set(model.keys) == {f"Bearer {KEY}"}
     assert KEY.encode() not in everything_in(run.path)

@@ -20,11 +20,11 @@ def test_the_critic_of_the_documentation_takes_part_and_others_act_on_what_it_sa
     critic.communicate(timeout=200)
     assert {envelope.source for envelope in published(run, SkillReviewed.TOPIC)} == {"my_critic"}
     (plan,) = story(run).state.plans.values()
-    first, second = plan.inner["reach_flag"].attempts
+    first, second = plan.inner["swing_to_flag"].attempts
     assert "failed on seeds" in first.review.why
     assert second.review.verdict == "accept"
     assert plan.review.why.startswith("success rate")
-    assert (run.skills / "plan-1-reach_flag.py").read_text().strip() == plan.skills[0].source.strip()
+    assert (run.skills / "plan-1-swing_to_flag.py").read_text().strip() == plan.skills[0].source.strip()
 
 
 def test_reviews_that_nobody_gives_are_not_waited_for_without_end(rlgpt: Rlgpt):

@@ -4,6 +4,8 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,15 @@ def made(runs: Path, name: str, age: int = 0) -> RunFolder:
     run.scenario.write_text("name: x\n")
     os.utime(run.scenario, (10**9 - age, 10**9 - age))
     return run
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A private folder for temporary things whose own path is short, which `tmp_path` need not be."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        monkeypatch.setattr(run_module.tempfile, "gettempdir", lambda: folder)
+        yield Path(folder)
 
 
 def test_runs_of_a_name_are_numbered_upwards(tmp_path: Path):
@@ -69,10 +80,8 @@ def test_address_is_a_socket_in_the_run_folder(tmp_path: Path):
     assert run.write_address() == run.address == f"ipc://{run.path}/bus.sock"
 
 
-def test_socket_of_a_long_path_lies_in_a_short_private_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(run_module.tempfile, "gettempdir", lambda: str(tmp_path))
-    deep = tmp_path / ("d" * 90)
+def test_socket_of_a_long_path_lies_in_a_short_private_folder(short: Path):
+    deep = short / ("d" * 90)
     address = made(deep, "car").write_address()
     socket = Path(address.removeprefix("ipc://"))
     assert len(str(socket)) <= run_module.MAX_SOCKET_PATH
@@ -80,13 +89,11 @@ def test_socket_of_a_long_path_lies_in_a_short_private_folder(tmp_path: Path, mo
     assert made(deep, "car").write_address() != address
 
 
-def test_short_folder_that_others_can_enter_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    monkeypatch.setattr(run_module.tempfile, "gettempdir", lambda: str(tmp_path))
-    (tmp_path / f"rlgpt-{os.getuid()}").mkdir(mode=0o777)
-    (tmp_path / f"rlgpt-{os.getuid()}").chmod(0o777)
+def test_short_folder_that_others_can_enter_is_not_used(short: Path):
+    (short / f"rlgpt-{os.getuid()}").mkdir(mode=0o777)
+    (short / f"rlgpt-{os.getuid()}").chmod(0o777)
     with pytest.raises(RunFolderError, match="private folder"):
-        made(tmp_path / ("d" * 90), "car").write_address()
+        made(short / ("d" * 90), "car").write_address()
 
 
 def test_run_without_an_address_says_so(tmp_path: Path):

@@ -107,7 +107,7 @@ class Reviewer:
         if len(self.requests) == 1:
             return "It stops too early, I would say."
         question = json.dumps(request["messages"])
-        if "Review plan number" in question:
+        if "Review plan 1 of at most" in question:
             names = ("swing_to_flag",)
             review = {"sub_actions": [{"name": name, "worked": True, "why": "seen"} for name in names], "why": "good", "advice": "go on"}
         else:

@@ -223,7 +223,7 @@ def main() -> None:
             }
         found[world] = rounds_of(players, given.rounds, given.seconds, given.undisturbed)
     if not importlib.util.find_spec("pufferlib"):
-        print("PufferLib took no part: it is not installed here, and wants an older numpy than this project's\n")
+        print("PufferLib took no part: it is not installed here\n")
     print(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}{', undisturbed' if given.undisturbed else ''}; medians of {given.rounds} "
         "rounds in turn: environment steps/s, in brackets"
